@@ -1,0 +1,346 @@
+//! What a provider can do, as the planner needs to know it. Built by the catalog from provider
+//! files; pure data.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::call::Verb;
+
+/// Every provider known to this run, by id (built-in, from a folder, or at another address).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// By provider id.
+    pub providers: BTreeMap<String, ProviderCapability>,
+}
+
+/// One provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProviderCapability {
+    /// Its id in this run.
+    pub id: String,
+    /// The file it was made from: its own id, or that of the file at another address.
+    pub file: String,
+    /// Its name for people.
+    pub name: String,
+    /// SHA-256 of the provider file, hexadecimal.
+    pub sha256: String,
+    /// Every host a secret can reach.
+    pub hosts: Vec<String>,
+    /// The hosts come from the inventory, not from the vendor's file.
+    pub hosts_from_inventory: bool,
+    /// The file needs a base from the inventory, and there is none.
+    pub base_missing: bool,
+    /// Values the inventory must give.
+    pub vars: BTreeMap<String, Var>,
+    /// How much it bears.
+    pub limits: Limits,
+    /// Kinds of credential.
+    pub kinds: BTreeMap<String, KindCapability>,
+}
+
+/// A value the inventory must give.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Var {
+    /// Anchored regex.
+    pub like: Option<String>,
+    /// Closed list.
+    pub one_of: Vec<String>,
+    /// Taken when the inventory gives none.
+    pub default: Option<serde_json::Value>,
+    /// May be absent.
+    pub optional: bool,
+    /// Where a person finds it.
+    pub say: Option<String>,
+}
+
+/// At most `count` in any window of `per_ms` milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// How many; 0 forbids.
+    pub count: u32,
+    /// The window, milliseconds.
+    pub per_ms: u64,
+}
+
+/// How much a provider bears. `in_flight` and `calls` count per base and acting credential,
+/// `revoke` and `refused` per address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Calls under way at once.
+    pub in_flight: u32,
+    /// All calls.
+    pub calls: Option<Rate>,
+    /// Revocations.
+    pub revoke: Option<Rate>,
+    /// Probes that we expect to be refused.
+    pub refused: Option<Rate>,
+}
+
+/// The closed list of what a credential can be.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// API key.
+    ApiKey,
+    /// OAuth grant: refresh and access tokens.
+    OauthGrant,
+    /// OAuth client.
+    OauthClient,
+    /// Session cookie.
+    SessionCookie,
+    /// Cloud access key.
+    AccessKey,
+    /// Password.
+    Password,
+    /// SSH key.
+    SshKey,
+    /// Webhook URL.
+    Webhook,
+}
+
+/// What a part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartType {
+    /// Never written down.
+    Secret,
+    /// Public.
+    Public,
+    /// Public, and the provider's id of the credential.
+    Handle,
+}
+
+/// One part of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// What it is.
+    pub part_type: PartType,
+    /// May be absent.
+    pub optional: bool,
+}
+
+/// What physics demands of the order of issue and revoke, in contain as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// The plan decides.
+    Any,
+    /// The revocation needs the new one, or the old one mints it.
+    IssueFirst,
+    /// Revoking kills the new one too.
+    RevokeFirst,
+    /// One call does both.
+    Roll,
+}
+
+/// What dies with a credential, from narrow to wide.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Radius {
+    /// It alone.
+    Token,
+    /// Its refresh family.
+    Family,
+    /// The grant.
+    Grant,
+    /// Everything of the project.
+    Project,
+    /// Everything of the client.
+    Client,
+    /// Everything of the user.
+    User,
+    /// Everything of the account.
+    Account,
+}
+
+/// What a revocation kills, and which values make two credentials one group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blast {
+    /// How wide.
+    pub kills: Radius,
+    /// Names of vars, public parts or `handle`; equal values are one group.
+    pub key: Vec<String>,
+}
+
+/// How long something lives by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifetime {
+    /// Milliseconds.
+    Ms(u64),
+    /// Its own `exp` claim.
+    JwtExp,
+    /// A value that a verb takes.
+    Taken(String),
+    /// Until `evict`.
+    Open,
+    /// Nobody says.
+    Unknown,
+    /// For ever.
+    Forever,
+}
+
+/// How a death is proved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofRule {
+    /// Refusals in a row.
+    pub refusals: u32,
+    /// First and last refusal at least this far apart, milliseconds.
+    pub hold_ms: u64,
+    /// After the revocation was accepted, how long an accepted old one is `dying`, milliseconds.
+    pub give_up_ms: u64,
+    /// Probes of the old one that the proof may cost.
+    pub probes: u32,
+    /// Nothing is known of this provider's flapping; the figures are ours.
+    pub assumed: bool,
+    /// The figures are the inventory's.
+    pub from_inventory: bool,
+}
+
+/// Who authenticates a call.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Actor {
+    /// The one being probed.
+    It,
+    /// The old one.
+    Old,
+    /// The new one.
+    New,
+    /// The admin credential; a name where a kind needs several.
+    Admin(Option<String>),
+    /// The OAuth client.
+    Client,
+    /// Nobody.
+    None,
+    /// The newest of new and old that was last accepted.
+    Live,
+}
+
+/// How sure a line of a provider file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seen {
+    /// From memory.
+    Memory,
+    /// Reported by others.
+    Report,
+    /// Read in code.
+    Code,
+    /// Read in the vendor's documents.
+    Doc,
+    /// Seen on a real server.
+    Run,
+}
+
+/// One call of a way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepCapability {
+    /// Who authenticates it.
+    pub actor: Actor,
+    /// Every party whose parts or vars stand in its markers, the actor included (`old`, `new`,
+    /// `admin`, `admin.NAME`, `client`).
+    pub parties: Vec<String>,
+    /// Public names it needs beyond vars (`handle`, `label`, taken values, public parts).
+    pub needs: Vec<String>,
+    /// What it takes.
+    pub takes: Vec<String>,
+    /// It may be sent again after a lost answer.
+    pub again: bool,
+    /// A secret stands in its URL.
+    pub secret_in_url: bool,
+}
+
+/// One way of doing a verb (of a probe: one layer).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// Calls, in order.
+    pub steps: Vec<StepCapability>,
+    /// How sure.
+    pub seen: Seen,
+    /// Privilege it needs, in the provider's words.
+    pub privilege: Option<String>,
+    /// What it kills, where that differs from the kind's.
+    pub blast: Option<Blast>,
+}
+
+/// What a probe does besides looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Makes a session or token.
+    Mints,
+    /// Slides an expiry.
+    Extends,
+    /// Costs money: needs leave.
+    Costs,
+    /// Sends something to somebody: never used.
+    Sends,
+}
+
+/// What a person does where no call can.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByHand {
+    /// The page.
+    pub at: String,
+    /// What to do there. Both may hold markers.
+    #[serde(rename = "do")]
+    pub action: String,
+}
+
+/// A kind that may stand as admin or client: `kind`, or a kind of another file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindRef {
+    /// The file; none for the kind's own.
+    pub file: Option<String>,
+    /// The kind.
+    pub kind: String,
+}
+
+/// One kind of credential.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KindCapability {
+    /// What it is.
+    pub class: Class,
+    /// Its parts.
+    pub parts: BTreeMap<String, Part>,
+    /// We choose the bytes.
+    pub generates: bool,
+    /// Which kinds may stand as `admin`, by name where a table is asked for, else under "".
+    pub admin: BTreeMap<String, Vec<KindRef>>,
+    /// Which kinds may stand as `client`.
+    pub client: Vec<KindRef>,
+    /// What physics demands.
+    pub order: Order,
+    /// What dies with it.
+    pub blast: Blast,
+    /// How many may live at once; none for many.
+    pub overlap: Option<u32>,
+    /// It dies by itself then.
+    pub lives: Option<Lifetime>,
+    /// What outlives its revocation.
+    pub minted: BTreeMap<String, Lifetime>,
+    /// How its death is proved.
+    pub proof: ProofRule,
+    /// Said in the plan before anything is touched.
+    pub warn: Vec<String>,
+    /// Verbs, best way first. A probe's ways are layers.
+    pub verbs: BTreeMap<Verb, Vec<Way>>,
+    /// What the probe does besides looking.
+    pub effect: Effect,
+    /// The probe tells who was accepted.
+    pub tells_identity: bool,
+    /// Where a person issues.
+    pub issue_by_hand: Option<ByHand>,
+    /// Where a person revokes.
+    pub revoke_by_hand: Option<ByHand>,
+    /// The computed level: `full`, `revoke`, `probe-only`, `by-hand`, and its marks.
+    pub level: String,
+}

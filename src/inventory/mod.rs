@@ -1,0 +1,201 @@
+//! The inventory: every credential granted to each role. Text in, types out; pure.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::Value;
+
+mod reference;
+
+pub use reference::{BadReference, Part, SecretRef};
+
+/// What the text says, every reference resolved.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// SHA-256 of the text, hexadecimal.
+    pub sha256: String,
+    /// Roles by name.
+    pub roles: BTreeMap<String, Role>,
+    /// `[admin.NAME]`: credentials that issue and revoke, or stand as client.
+    pub admins: BTreeMap<String, Credential>,
+    /// `[provider.ID]`: provider files at other addresses.
+    pub providers: BTreeMap<String, ProviderAt>,
+    /// Everything that is wrong with it, in order of appearance.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong with an inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Byte range in the text.
+    pub span: Range<usize>,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The role it stands in, if any.
+    pub role: Option<String>,
+    /// The credential it stands in, if any.
+    pub credential: Option<String>,
+    /// Lower-case fragment. Never a secret.
+    pub message: String,
+    /// An imperative: what to do.
+    pub hint: Option<String>,
+}
+
+/// One agent role.
+#[derive(Clone, Debug, Default)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub span: Range<usize>,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// Capability owner: can prevent recurrence.
+    pub owner: Option<String>,
+    /// Authorizing party: knows what was supposed to happen.
+    pub authorized_by: Option<String>,
+    /// The model vendor's part.
+    pub vendor: Option<Vendor>,
+    /// Roles it can hand work and credentials to.
+    pub delegates_to: Vec<String>,
+    /// The agent platform it runs on.
+    pub platform: Option<Platform>,
+    /// The command that ends the agent.
+    pub stop: Option<Vec<String>>,
+    /// Globs of what to save first.
+    pub evidence: Vec<String>,
+    /// Credentials of other roles that it holds too, `ROLE/NAME`.
+    pub uses: Vec<String>,
+    /// `contained = {...}`: no rehearsal until a person restores it.
+    pub contained: Option<Mark>,
+    /// `disabled = {...}`.
+    pub disabled: Option<Mark>,
+    /// Its credentials, in order of appearance.
+    pub credentials: Vec<Credential>,
+}
+
+/// The vendor of the model that the role runs on.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+pub struct Vendor {
+    /// Its name.
+    pub name: String,
+    /// Where it takes reports.
+    pub contact: Option<String>,
+}
+
+/// The agent platform of a role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Platform {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub home: Option<String>,
+}
+
+/// Since when, and why, a role may not run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// As written.
+    pub since: Option<String>,
+    /// Why.
+    pub because: Option<String>,
+    /// The run that contained it.
+    pub run: Option<String>,
+}
+
+/// A value the inventory gives: literally, or by reference.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VarValue {
+    /// As it stands.
+    Literal(Value),
+    /// To be read from there; public all the same.
+    Reference(SecretRef),
+}
+
+/// How the user of a place learns of the new value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reload {
+    /// Nothing is said.
+    #[default]
+    Unsaid,
+    /// `"none"`: it is read on each use.
+    ReadOnUse,
+    /// A command, argument by argument.
+    Command(Vec<String>),
+}
+
+/// One credential, of a role or an `[admin.*]`.
+#[derive(Clone, Debug, Default)]
+pub struct Credential {
+    /// Its name in the role, or of the admin.
+    pub name: String,
+    /// Where it stands.
+    pub span: Range<usize>,
+    /// Line of its table header, from 1.
+    pub line: usize,
+    /// Provider id: a file's, or a `[provider.*]`.
+    pub provider: String,
+    /// Its kind there; may be left out when the file has, or allows, only one.
+    pub kind: Option<String>,
+    /// Values the provider file asks for.
+    pub vars: BTreeMap<String, VarValue>,
+    /// Where each part lives now; a lone reference stands under `secret`.
+    pub secret: BTreeMap<String, SecretRef>,
+    /// The provider's id, where it is known.
+    pub handle: Option<String>,
+    /// Where else a new one goes, part by part.
+    pub deliver: Vec<BTreeMap<String, SecretRef>>,
+    /// How its user learns of the new one.
+    pub reload: Reload,
+    /// Who may issue and revoke: by name where the kind asks for several, else under "".
+    pub admin: BTreeMap<String, String>,
+    /// The OAuth client it was granted to: `ROLE/NAME` or an admin's name.
+    pub client: Option<String>,
+    /// A live credential for the positive control: `ROLE/NAME` or an admin's name.
+    pub control: Option<String>,
+    /// Rights of a new one.
+    pub scopes: Vec<String>,
+    /// Life of a new one, milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// What it passed through.
+    pub through: Vec<String>,
+    /// Network segment that reaches its provider.
+    pub segment: Option<String>,
+    /// Spans of the values above by dotted key (`admin`, `vars.project`, `secret.sid`), so that
+    /// what only the provider file can tell is reported at its place.
+    pub spans: BTreeMap<String, Range<usize>>,
+}
+
+/// A provider file at another address.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProviderAt {
+    /// The id it has in this inventory.
+    pub id: String,
+    /// Where it stands.
+    pub span: Range<usize>,
+    /// The provider file; the id itself where none is named.
+    pub file: String,
+    /// Its bases by name; a lone URL stands under `api`.
+    pub base: BTreeMap<String, String>,
+    /// What the user knows of the server.
+    pub proof: ProofAt,
+    /// As in a provider file: `calls`, `revoke`, `refused` as `N/s|m|h|d`, and `in_flight`.
+    pub limits: BTreeMap<String, Value>,
+}
+
+/// What the user knows of a server's flapping; each replaces the file's figure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProofAt {
+    /// Refusals in a row.
+    pub refusals: Option<u32>,
+    /// Milliseconds.
+    pub hold_ms: Option<u64>,
+    /// Milliseconds.
+    pub give_up_ms: Option<u64>,
+    /// Probes it may cost.
+    pub probes: Option<u32>,
+}

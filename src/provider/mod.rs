@@ -1,0 +1,83 @@
+//! Providers: one request at a time, no retries, no sleeping, no logging of bodies.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::engine::call::{Answer, At, Values, Verb};
+use crate::engine::capability::{ProviderCapability, Way};
+use crate::secret::{Parts, Secret};
+
+mod client;
+
+pub use client::{Clients, NoClient, SharedClients};
+
+/// One credential taking part in a call, with its bytes.
+pub struct Acting {
+    /// The provider it belongs to.
+    pub provider: String,
+    /// Its kind there.
+    pub kind: String,
+    /// Its vars.
+    pub vars: Values,
+    /// Its parts.
+    pub parts: Parts,
+}
+
+/// Who takes part in a call: `it`, `old`, `new`, `admin`, `admin.NAME`, `client`.
+pub type Secrets = BTreeMap<String, Acting>;
+
+/// An answer, and the secret parts it brought (issue and roll only).
+pub struct Reply {
+    /// What the engine hears. `Issued` comes with an empty fingerprint: the world fills it in.
+    pub answer: Answer,
+    /// Parts of the new one.
+    pub brought: Option<Parts>,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { answer, brought: None }
+    }
+}
+
+/// A system that issues and revokes credentials.
+///
+/// One request per call; retries, limits, back-off and deadlines are the engine's.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// What it can do.
+    fn capability(&self) -> &ProviderCapability;
+
+    /// Makes one call: the plan names verb, way and step.
+    async fn call(&self, at: &At, values: &Values, secrets: &Secrets) -> Reply;
+
+    /// Splits named groups of the kind's shape out of the value that was read.
+    fn split(&self, _kind: &str, _parts: &mut Parts) {}
+
+    /// Made-up parts of the same shape, for the negative control. Public parts stay.
+    fn made_up(&self, kind: &str, parts: &Parts) -> Parts;
+
+    /// Chooses the bytes of a new credential, where the kind says that we do.
+    fn generate(&self, _kind: &str) -> Option<Secret> {
+        None
+    }
+}
+
+/// The addresses of one provider in this run: base name to URL, `api` the unnamed one, vars of the
+/// acting credential already in place.
+pub type Bases = BTreeMap<String, url::Url>;
+
+/// Native code behind kinds that name it as their `driver`: it answers every verb that the kind
+/// does not write in its file.
+#[async_trait]
+pub trait Driver: Send + Sync {
+    /// The verbs it answers for a kind, as the planner needs them.
+    fn ways(&self, kind: &str) -> BTreeMap<Verb, Vec<Way>>;
+
+    /// Whether its probe of that kind tells who was accepted.
+    fn tells_identity(&self, kind: &str) -> bool;
+
+    /// Makes one call.
+    async fn call(&self, bases: &Bases, at: &At, values: &Values, secrets: &Secrets) -> Reply;
+}
