@@ -7,4 +7,6 @@
 
 pub mod call;
 pub mod capability;
+pub mod outline;
+pub mod progress;
 pub mod report;
