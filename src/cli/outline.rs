@@ -140,7 +140,14 @@ mod tests {
 
     #[test]
     fn five_lines_and_what_must_be_known() {
-        insta::assert_snapshot!(brief(&plan()), @"");
+        insta::assert_snapshot!(brief(&plan()), @r#"
+    contain      mail-agent
+    owner        support-platform@example.com
+    credentials  2, 1 of them by hand
+    hosts        api.openai.com, mq.example.com:15671 (named by the inventory)
+    collateral   none
+    left out: mail-agent/queue: unknown provider `rabitmq` (inventory line 12)
+    "#);
     }
 
     #[test]
@@ -152,6 +159,25 @@ mod tests {
 
     #[test]
     fn a_dry_run_has_every_step() {
-        insta::assert_snapshot!(whole(&plan()), @"");
+        insta::assert_snapshot!(whole(&plan()), @r#"
+    contain of mail-agent
+    owner       support-platform@example.com
+    inventory   sha256:ab12
+    hosts       api.openai.com, mq.example.com:15671 (named by the inventory)
+    collateral  none
+
+    mail-agent/openai (openai service-account-key, full)
+      revoked by: openai-admin, DELETE at api.openai.com
+       1. probe the old one
+       2. revoke
+      warning: its project dies with it
+
+    mail-agent/bot (telegram bot-token, by-hand)
+      revoked by: a person, at https://t.me/BotFather
+
+    left out: mail-agent/queue: unknown provider `rabitmq` (inventory line 12)
+
+    nothing was touched
+    "#);
     }
 }
