@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use args::Log;
 use failure::Failure;
@@ -51,7 +51,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    contain: Option<contain::Contain>,
+    contain: contain::Contain,
 }
 
 #[derive(Subcommand, Debug)]
@@ -105,46 +105,39 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
-    match (cli.command, cli.contain) {
-        (Some(Command::Restore(it)), _) => it.run().await,
-        (Some(Command::Rehearse(it)), _) => it.run().await,
-        (Some(Command::Verify(it)), _) => it.run().await,
-        (Some(Command::Resume(it)), _) => it.run().await,
-        (Some(Command::Done(it)), _) => it.run().await,
-        (Some(Command::Report(it)), _) => it.run().await,
-        (Some(Command::Demo(it)), _) => it.run().await,
-        (None, Some(it)) => it.run().await,
-        (None, None) => Err(Failure::input("no role is named").hint("name one: --role ROLE")),
+    match cli.command {
+        None => cli.contain.run().await,
+        Some(Command::Restore(it)) => it.run().await,
+        Some(Command::Rehearse(it)) => it.run().await,
+        Some(Command::Verify(it)) => it.run().await,
+        Some(Command::Resume(it)) => it.run().await,
+        Some(Command::Done(it)) => it.run().await,
+        Some(Command::Report(it)) => it.run().await,
+        Some(Command::Demo(it)) => it.run().await,
     }
 }
 
 impl Cli {
     fn log(&self) -> Log {
-        match (&self.command, &self.contain) {
-            (Some(Command::Restore(it)), _) => it.output.log,
-            (Some(Command::Rehearse(it)), _) => it.output.log,
-            (Some(Command::Verify(it)), _) => it.output.log,
-            (Some(Command::Resume(it)), _) => it.output.log,
-            (Some(Command::Done(it)), _) => it.output.log,
-            (Some(Command::Report(it)), _) => it.output.log,
-            (Some(Command::Demo(it)), _) => it.output.log,
-            (None, Some(it)) => it.output.log,
-            (None, None) => Log::default(),
+        match &self.command {
+            None => self.contain.output.log,
+            Some(Command::Restore(it)) => it.output.log,
+            Some(Command::Rehearse(it)) => it.output.log,
+            Some(Command::Verify(it)) => it.output.log,
+            Some(Command::Resume(it)) => it.output.log,
+            Some(Command::Done(it)) => it.output.log,
+            Some(Command::Report(it)) => it.output.log,
+            Some(Command::Demo(it)) => it.output.log,
         }
     }
 }
 
 /// Prints help where it was asked for; otherwise says what is wrong with the arguments.
 fn refuse(mut error: clap::Error) -> ExitCode {
-    // What stands where nothing should may be a secret pasted by mistake.
     for kind in [ContextKind::InvalidSubcommand, ContextKind::InvalidArg] {
-        let pasted = match error.get(kind) {
-            Some(ContextValue::String(text)) => !text.starts_with('-'),
-            _ => false,
-        };
-        let unknown =
-            matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand);
-        if pasted && unknown {
+        if let Some(ContextValue::String(text)) = error.get(kind)
+            && may_be_secret(text)
+        {
             error.insert(kind, ContextValue::String("...".to_owned()));
         }
     }
@@ -153,10 +146,14 @@ fn refuse(mut error: clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { exit::WRONG_INPUT } else { exit::NOTHING_LEFT })
 }
 
+/// What stands where no word of ours belongs may be a secret pasted by mistake.
+fn may_be_secret(text: &str) -> bool {
+    let ours = |name: &str| Cli::command().find_subcommand(name).is_some();
+    !(text.starts_with('-') || text.starts_with('<') || ours(text))
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
