@@ -27,7 +27,7 @@ pub(crate) fn start(format: LogFormat) -> Result<(), Failure> {
         Failure::input(format!("{VARIABLE} is no filter"))
             .hint("write a level, or targets with levels: rotate=debug")
     })?;
-    let filter = filter.and(filter_fn(|metadata| allowed(metadata)));
+    let filter = filter.and(filter_fn(allowed));
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let registry = tracing_subscriber::registry();
     // A host that has set up its own log before calling us keeps it.

@@ -44,7 +44,6 @@ const LAST_CALLS: Duration = Duration::from_millis(500);
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
-    infer_long_args = false,
     disable_help_subcommand = true
 )]
 struct Cli {

@@ -22,7 +22,7 @@ pub(crate) async fn carry_out(
     if start.dry_run {
         let text = match format {
             Format::Human => outline::whole(&plan),
-            Format::Json => json(&plan),
+            Format::Json => json(&plan)?,
         };
         return Ok(ExitCode::from(printed(&text, exit::NOTHING_LEFT)));
     }
@@ -43,23 +43,28 @@ pub(crate) async fn follow(
     let watch = Watch::new(&Look::of_stderr());
     let report = session.carry_out(errand, told, &watch).await;
     watch.end();
-    Ok(publish(&report?, format))
+    publish(&report?, format)
 }
 
 /// Prints a report and gives its exit code.
-pub(crate) fn publish(report: &Report, format: Format) -> ExitCode {
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(crate) fn publish(report: &Report, format: Format) -> Result<ExitCode, Failure> {
     let text = match format {
         Format::Human => human::page(report, &Look::of_stdout()),
-        Format::Json => json(report),
+        Format::Json => json(report)?,
     };
-    ExitCode::from(printed(&text, report.exit_code))
+    Ok(ExitCode::from(printed(&text, report.exit_code)))
 }
 
-/// One object, indented: what a person opens in an editor at three in the morning is this file.
-pub(crate) fn json(value: &impl serde::Serialize) -> String {
-    // Neither a report nor an outline has a map whose keys are not strings, the one thing that
-    // JSON cannot write.
-    serde_json::to_string_pretty(value).unwrap_or_default()
+/// One object, indented: at three in the morning a person opens this file in an editor.
+///
+/// # Errors
+/// It has no form in JSON.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::own(format!("the report has no form in JSON: {error}")))
 }
 
 fn printed(text: &str, code: u8) -> u8 {
