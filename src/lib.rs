@@ -1,4 +1,5 @@
 //! rotate
+pub mod cli;
 pub mod engine;
 pub mod inventory;
 pub mod provider;

@@ -43,13 +43,12 @@ impl Report {
     /// The exit code, from everything else in the report. 130 for a run that a person stopped;
     /// else the highest of 4, 1, 3, 0, in that order.
     ///
-    /// | | |
-    /// |---|---|
-    /// | 0 | every old one dead, what it minted ended, everything replaced or held as planned, agent stopped and evidence saved where named, nothing unrecognised, nothing unlisted |
-    /// | 1 | rotate itself failed, or its journal could not be written to the end |
-    /// | 3 | anything else, and nothing known to work |
-    /// | 4 | an old credential still works |
-    /// | 130 | stopped by a person, resumable |
+    /// - 0: every old one is dead, what it minted has ended, everything is replaced or held as
+    ///   planned, the agent is stopped and the evidence saved where named, nothing is unrecognised
+    ///   and nothing unlisted.
+    /// - 1: rotate itself failed, or its journal could not be written to the end.
+    /// - 3: anything else, and nothing is known to work.
+    /// - 4: an old credential still works.
     pub fn exit_code(&self) -> u8 {
         if self.stopped_early {
             STOPPED

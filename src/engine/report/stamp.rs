@@ -1,4 +1,4 @@
-//! Instants as the report writes them: RFC 3339, UTC, milliseconds. Pure: nothing here reads a clock.
+//! Instants as the report writes them: RFC 3339, UTC, milliseconds. Nothing here reads a clock.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -152,9 +152,9 @@ impl JsonSchema for Until {
         json_schema!({
             "type": "string",
             "pattern": format!("^({STAMP}|unknown|forever|open)$"),
-            "description": "An instant (it ends by itself then), `unknown` (it ends by itself, nobody \
-                            says when), `forever` (it never ends by itself) or `open` (it lives until \
-                            it is evicted, and it was not).",
+            "description": "An instant (it ends by itself then), `unknown` (it ends by itself, \
+                            nobody says when), `forever` (it never ends by itself) or `open` (it \
+                            lives until it is evicted, and it was not).",
         })
     }
 }
