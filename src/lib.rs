@@ -1,6 +1,7 @@
 //! rotate
 pub mod engine;
 pub mod inventory;
+pub mod journal;
 pub mod provider;
 pub mod seal;
 pub mod secret;
