@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::call::{Event, SecretId, Time, Wall};
 use crate::secret::Parts;
 
+mod chain;
 mod database;
 mod inbox;
 mod key;

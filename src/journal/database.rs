@@ -113,18 +113,22 @@ impl Database {
 
 /// Whether the file is new; an error where it is neither new nor of this schema.
 fn recognise(connection: &Connection, path: &Path) -> Result<bool, StateError> {
+    let damaged = |source| StateError::Database { path: path.to_owned(), source };
     let number = |name: &str| -> Result<i32, StateError> {
-        connection
-            .pragma_query_value(None, name, |row| row.get(0))
-            .map_err(|source| StateError::Database { path: path.to_owned(), source })
+        connection.pragma_query_value(None, name, |row| row.get(0)).map_err(damaged)
     };
     let (schema, application) = (number("user_version")?, number("application_id")?);
     match (application, schema) {
         (APPLICATION, SCHEMA_NUMBER) => Ok(false),
         (APPLICATION, found) => Err(StateError::Schema { found, known: SCHEMA_NUMBER }),
-        (0, 0) if number("page_count")? == 0 => Ok(true),
+        // Tables, not pages: a crash can leave the switch to WAL without the schema.
+        (0, 0) if tables(connection).map_err(damaged)? == 0 => Ok(true),
         _ => Err(StateError::NotAJournal { path: path.to_owned() }),
     }
+}
+
+fn tables(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {

@@ -1,23 +1,17 @@
 //! The records of one run: a hash chain, written batch by batch.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
+use super::chain::{self, Hash, NOTHING, link};
 use super::database::Database;
 use super::state::State;
 use super::{Entry, FORMAT, Header, Message, inbox, sealed};
 use crate::engine::call::{Event, SecretId, Time, Wall};
 use crate::seal::{Seal, SealError};
 use crate::secret::Parts;
-
-type Hash = [u8; 32];
-
-/// What stands before record 0.
-const NOTHING: Hash = [0; 32];
 
 /// The journal of one run, open for writing.
 ///
@@ -173,8 +167,8 @@ impl Journal {
         run: &str,
     ) -> Result<(Self, Header, Vec<(Time, Event)>), JournalError> {
         let connection = state.database.lock();
-        let ended = ending(&connection, run)?;
-        let chain = read_chain(&connection, run)?;
+        let ended = chain::ending(&connection, run)?;
+        let chain = chain::read(&connection, run)?;
         drop(connection);
         let mut notice = chain
             .dropped
@@ -304,98 +298,18 @@ impl Journal {
 
     /// The hash of the last record, `sha256:` and 64 hexadecimal digits.
     pub fn head(&self) -> String {
-        text(&self.head)
+        chain::text(&self.head)
     }
 
     /// The hash of record 0, the header and plan.
     pub fn first(&self) -> String {
-        text(&self.first)
+        chain::text(&self.first)
     }
 
     /// What was found wrong at opening, and did not hinder it.
     pub fn notice(&self) -> Option<&str> {
         self.notice.as_deref()
     }
-}
-
-struct Chain {
-    header: Header,
-    events: Vec<(Time, Event)>,
-    first: Hash,
-    head: Hash,
-    /// The number of a damaged last record.
-    dropped: Option<u64>,
-}
-
-/// One row as it stands, each column perhaps damaged.
-struct Stored {
-    n: Option<i64>,
-    at: Option<i64>,
-    json: Vec<u8>,
-    hash: Vec<u8>,
-}
-
-impl Stored {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let bytes = |column| -> rusqlite::Result<Vec<u8>> {
-            Ok(row.get_ref(column)?.as_bytes().unwrap_or_default().to_vec())
-        };
-        let number = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_i64().ok());
-        Ok(Self { n: number(0)?, at: number(1)?, json: bytes(2)?, hash: bytes(3)? })
-    }
-
-    /// Its time and hash, if it follows from the record before it.
-    fn follows(&self, n: usize, head: &Hash) -> Option<(Time, Hash)> {
-        let at = Time(self.at?.cast_unsigned());
-        let hash = link(head, at, &self.json);
-        (self.n == i64::try_from(n).ok() && self.hash == hash).then_some((at, hash))
-    }
-}
-
-fn read_chain(connection: &Connection, run: &str) -> Result<Chain, JournalError> {
-    let mut select = connection
-        .prepare_cached("SELECT n, at, json, hash FROM record WHERE run = ?1 ORDER BY n")?;
-    let rows: Vec<Stored> =
-        select.query_map([run], Stored::read)?.collect::<rusqlite::Result<_>>()?;
-    let broken =
-        |record: usize| JournalError::Broken { run: run.to_owned(), record: record as u64 };
-    let unreadable =
-        |record: usize| JournalError::Unreadable { run: run.to_owned(), record: record as u64 };
-
-    let zero = rows.first().ok_or_else(|| broken(0))?;
-    let (_, first) = zero.follows(0, &NOTHING).ok_or_else(|| broken(0))?;
-    let header: Header = serde_json::from_slice(&zero.json).map_err(|_| unreadable(0))?;
-    if header.run != run {
-        return Err(broken(0));
-    }
-    let mut chain = Chain { header, events: Vec::new(), first, head: first, dropped: None };
-    for (n, stored) in rows.iter().enumerate().skip(1) {
-        let Some((at, hash)) = stored.follows(n, &chain.head) else {
-            if n + 1 < rows.len() {
-                return Err(broken(n));
-            }
-            chain.dropped = Some(n as u64);
-            break;
-        };
-        let event = serde_json::from_slice(&stored.json).map_err(|_| unreadable(n))?;
-        chain.events.push((at, event));
-        chain.head = hash;
-    }
-    Ok(chain)
-}
-
-/// The head at closing, if the run is closed; an error if it cannot be read by this release.
-fn ending(connection: &Connection, run: &str) -> Result<Option<Hash>, JournalError> {
-    let (found, head): (u32, Option<Hash>) = connection
-        .query_row("SELECT format, head FROM run WHERE run = ?1", [run], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?
-        .ok_or_else(|| JournalError::NoSuchRun(run.to_owned()))?;
-    if found != FORMAT {
-        return Err(JournalError::Format { run: run.to_owned(), found, known: FORMAT });
-    }
-    Ok(head)
 }
 
 /// An error if the run has ended, or never was.
@@ -457,23 +371,74 @@ fn seal_all<'a>(
     parts.map(|(id, parts)| Ok((id, sealed::seal(seal, run, id, parts)?))).collect()
 }
 
-fn link(head: &Hash, at: Time, json: &[u8]) -> Hash {
-    let mut hash = Sha256::new();
-    hash.update(head);
-    hash.update(at.0.to_be_bytes());
-    hash.update(json);
-    hash.finalize().into()
-}
-
-fn text(hash: &Hash) -> String {
-    let mut text = String::from("sha256:");
-    for byte in hash {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 fn json(value: &impl Serialize) -> Result<String, JournalError> {
     Ok(serde_json::to_string(value)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::engine::call::{Event, What};
+    use crate::secret::Secret;
+
+    fn header() -> Header {
+        Header {
+            run: "r1".to_owned(),
+            format: FORMAT,
+            engine: 1,
+            mode: "contain".to_owned(),
+            roles: Vec::new(),
+            started: Wall(0),
+            providers: BTreeMap::new(),
+            plan: serde_json::Value::Null,
+            details: serde_json::Value::Null,
+            adopts: None,
+        }
+    }
+
+    /// `max_page_count` makes SQLite answer as on a full disk.
+    #[test]
+    fn a_full_disk_stops_the_append_and_harms_nothing_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let mut journal = Journal::create(&state, &header(), &[]).unwrap();
+        let event = Event { wall: Wall(0), what: What::Tick };
+        let parts = Parts {
+            public: BTreeMap::new(),
+            // More than the pages that are left.
+            secret: BTreeMap::from([("secret".to_owned(), Secret::new(vec![7; 100_000]))]),
+        };
+        let small = Entry { at: Time(1), event: &event, brought: None };
+        let large =
+            |id| [Entry { at: Time(id), event: &event, brought: Some((SecretId(id), &parts)) }];
+        journal.append(&[small], &[]).unwrap();
+        let pages = |count: u32| {
+            let text = format!("PRAGMA max_page_count = {count}");
+            state.database.lock().query_row(&text, [], |_| Ok(())).unwrap();
+        };
+
+        pages(1);
+        let before = journal.head();
+        let error = journal.append(&large(2), &[]).unwrap_err();
+        assert_eq!(error.hint(), "free space in the state directory, then: rotate resume");
+        assert_eq!(journal.head(), before);
+        assert_eq!(Journal::open(&state, "r1").unwrap().2.len(), 1);
+        assert!(journal.secrets().unwrap().is_empty());
+
+        pages(1_000_000);
+        journal.append(&large(3), &[]).unwrap();
+        let (reopened, _, events) = Journal::open(&state, "r1").unwrap();
+        assert_eq!(events.iter().map(|(at, _)| at.0).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(reopened.head(), journal.head());
+    }
+
+    #[test]
+    fn a_journal_can_move_to_a_thread_of_its_own() {
+        fn movable<T: Send>() {}
+        fn shared<T: Send + Sync>() {}
+        movable::<Journal>();
+        shared::<State>();
+    }
 }

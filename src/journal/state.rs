@@ -156,7 +156,7 @@ impl State {
     ///
     /// # Errors
     /// [`StateError`]: it cannot be written, others may change it, it is on a network file
-    /// system, or its journal is another release's. Nothing was changed then.
+    /// system, or its journal is another release's, which is left as it is.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
         let unusable = |source| StateError::Unusable { path: dir.to_owned(), source };
         create_private_dir(dir).map_err(unusable)?;
