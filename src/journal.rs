@@ -61,6 +61,9 @@ pub struct Header {
     pub adopts: Option<String>,
 }
 
+/// What happened in a run, in order, each with its run time.
+pub type Events = Vec<(Time, Event)>;
+
 /// One event to be written, with the secret parts that it brought.
 pub struct Entry<'a> {
     /// Run time.

@@ -1,6 +1,8 @@
 //! The journal, from outside: what was acknowledged survives, what was changed is noticed, what
 //! is secret is nowhere in the clear.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use sha2::{Digest as _, Sha256};
 
 use super::record::JournalError;
-use super::{FORMAT, Header};
-use crate::engine::call::{Event, Time};
+use super::{Events, FORMAT, Header};
+use crate::engine::call::Time;
 
 pub(super) type Hash = [u8; 32];
 
@@ -17,7 +17,7 @@ pub(super) const NOTHING: Hash = [0; 32];
 /// A run as it was read.
 pub(super) struct Chain {
     pub(super) header: Header,
-    pub(super) events: Vec<(Time, Event)>,
+    pub(super) events: Events,
     pub(super) first: Hash,
     pub(super) head: Hash,
     /// The number of a damaged last record.

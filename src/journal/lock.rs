@@ -148,6 +148,9 @@ impl Drop for RoleLock {
         // The file stays: removing it would let two processes lock two files of one name.
         if let Some(file) = &self.file {
             let _ = file.set_len(0);
+            // Closing would do, but for a child process just forked, which shares the open file
+            // until it becomes another program.
+            let _ = file.unlock();
         }
     }
 }

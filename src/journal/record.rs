@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::chain::{self, Hash, NOTHING, link};
 use super::database::Database;
 use super::state::State;
-use super::{Entry, FORMAT, Header, Message, inbox, sealed};
+use super::{Entry, Events, FORMAT, Header, Message, inbox, sealed};
 use crate::engine::call::{Event, SecretId, Time, Wall};
 use crate::seal::{Seal, SealError};
 use crate::secret::Parts;
@@ -162,10 +162,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::NoSuchRun`], [`JournalError::Format`], [`JournalError::Broken`],
     /// [`JournalError::Unreadable`], and what the disk brings. Nothing was changed.
-    pub fn open(
-        state: &State,
-        run: &str,
-    ) -> Result<(Self, Header, Vec<(Time, Event)>), JournalError> {
+    pub fn open(state: &State, run: &str) -> Result<(Self, Header, Events), JournalError> {
         let connection = state.database.lock();
         let ended = chain::ending(&connection, run)?;
         let chain = chain::read(&connection, run)?;

@@ -109,7 +109,8 @@ impl StateError {
         match self {
             Self::NoHome => "set HOME, or name a directory: --state DIR".to_owned(),
             Self::Writable { path } => format!(
-                "take it back: chown \"$(id -un)\" {0} && chmod 700 {0}, or name another: --state DIR",
+                "take it back: chown \"$(id -un)\" {0} && chmod 700 {0}, or name another: \
+                 --state DIR",
                 path.display()
             ),
             Self::OpenToOthers { path } => {
