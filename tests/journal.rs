@@ -751,6 +751,20 @@ fn contain_takes_nothing_from_another_contain() {
     assert!(lock.is_some(), "free: nothing to wait for");
 }
 
+#[test]
+fn a_rehearsal_that_stops_by_itself_is_not_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    let mut child = child("child_holds_the_role", dir.path(), "rehearse");
+    wait_for_line(&mut child, "held");
+    let me = Holder::here("r1", "contain", Wall(0));
+    let mut take_over = state.take_over("mail-agent", &me).unwrap();
+    assert!(take_over.poll(Duration::ZERO).unwrap().is_none());
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert!(take_over.poll(Duration::from_secs(1)).unwrap().is_some());
+}
+
 /// The file may name a process that has nothing to do with the lock.
 #[test]
 fn only_the_process_that_holds_the_lock_is_ended() {
@@ -758,18 +772,14 @@ fn only_the_process_that_holds_the_lock_is_ended() {
     let state = State::open(dir.path()).unwrap();
     let mut bystander = Command::new("sleep").arg("60").spawn().unwrap();
     let me = Holder::here("r1", "contain", Wall(0));
-    for (pid, host) in
-        [(bystander.id(), me.host.as_str()), (std::process::id(), &me.host), (1, "elsewhere")]
-    {
-        let named = Holder {
-            run: "r0".to_owned(),
-            mode: "rehearse".to_owned(),
-            pid,
-            host: host.to_owned(),
-            ..me
-        };
+    let this = std::process::id();
+    for (pid, host) in [(bystander.id(), &*me.host), (this, &*me.host), (this, "elsewhere")] {
+        let (run, mode, host) = ("r0".to_owned(), "rehearse".to_owned(), host.to_owned());
+        let named = Holder { run, mode, pid, host, since: Wall(0) };
         let _lock = state.lock("mail-agent", &named).unwrap();
-        let error = state.take_over("mail-agent", &me).map(drop).unwrap_err();
+        let mut take_over = state.take_over("mail-agent", &me).unwrap();
+        assert!(take_over.poll(Duration::from_millis(1999)).unwrap().is_none(), "it may stop");
+        let error = take_over.poll(Duration::from_secs(2)).map(drop).unwrap_err();
         assert!(matches!(error, LockError::Held { .. }), "{named}");
     }
     assert!(bystander.try_wait().unwrap().is_none());

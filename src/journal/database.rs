@@ -168,3 +168,41 @@ fn create_private(path: &Path) -> io::Result<()> {
 pub(super) fn create_private_dir(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A commit is on the disk before it is acknowledged, and what is deleted is overwritten.
+    #[test]
+    fn a_connection_is_durable_and_forgets() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.sqlite");
+        for _ in ["made", "opened again"] {
+            let database = Database::open(&path).unwrap();
+            let connection = database.lock();
+            let pragma = |name: &str| -> String {
+                let value = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+                format!("{:?}", connection.pragma_query_value(None, name, value).unwrap())
+            };
+            assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
+            assert_eq!(pragma("synchronous"), "Integer(2)");
+            assert_eq!(pragma("secure_delete"), "Integer(1)");
+            assert_eq!(pragma("busy_timeout"), "Integer(2000)");
+        }
+    }
+
+    /// A process died after the switch to WAL and before the schema was there.
+    #[test]
+    fn a_set_up_that_was_cut_short_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.sqlite");
+        create_private(&path).unwrap();
+        prepare(&Connection::open(&path).unwrap()).unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() > 0);
+        let database = Database::open(&path).unwrap();
+        let runs = "SELECT count(*) FROM run";
+        let count: i64 = database.lock().query_row(runs, [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 0);
+    }
+}

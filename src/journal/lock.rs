@@ -114,7 +114,8 @@ impl State {
                 return Err(LockError::Held { role: role.to_owned(), holder });
             }
         }
-        write_holder(&mut file, holder).map_err(unusable)?;
+        // On a full disk the role is ours all the same; others only cannot tell whose.
+        let _ = write_holder(&mut file, holder);
         Ok(RoleLock { file: Some(file), role: role.to_owned() })
     }
 

@@ -9,7 +9,7 @@ use super::chain::{self, Hash, NOTHING, link};
 use super::database::Database;
 use super::state::State;
 use super::{Entry, Events, FORMAT, Header, Message, inbox, sealed};
-use crate::engine::call::{Event, SecretId, Time, Wall};
+use crate::engine::call::{SecretId, Time, Wall};
 use crate::seal::{Seal, SealError};
 use crate::secret::Parts;
 

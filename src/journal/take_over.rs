@@ -26,8 +26,8 @@ pub struct TakeOver<'a> {
     role: String,
     me: Holder,
     taken: Option<RoleLock>,
-    /// Whose lock it is, and a handle on that very process.
-    rehearsal: Option<(Holder, Process)>,
+    /// Whose lock it is, and a handle on that very process where it can be ended from here.
+    rehearsal: Option<(Holder, Option<Process>)>,
 }
 
 impl State {
@@ -35,8 +35,7 @@ impl State {
     /// caller then asks [`TakeOver::poll`], every 20 ms or so, until it has the lock.
     ///
     /// # Errors
-    /// [`LockError::Held`] where the holder is no rehearsal, is on another host, or is this
-    /// process itself.
+    /// [`LockError::Held`] where the holder is no rehearsal.
     pub fn take_over(&self, role: &str, me: &Holder) -> Result<TakeOver<'_>, LockError> {
         let mut take_over = TakeOver {
             state: self,
@@ -60,7 +59,8 @@ impl TakeOver<'_> {
     /// rehearsal gets SIGTERM, after 3 s SIGKILL.
     ///
     /// # Errors
-    /// [`LockError::Held`] where the role went to somebody else, or the rehearsal cannot be ended.
+    /// [`LockError::Held`] where the role went to somebody else, or the rehearsal neither stops by
+    /// itself nor can be ended: it is on another host, or runs in this very process.
     pub fn poll(&mut self, waited: Duration) -> Result<Option<RoleLock>, LockError> {
         if let Some(lock) = self.taken.take() {
             return Ok(Some(lock));
@@ -68,19 +68,17 @@ impl TakeOver<'_> {
         if let Some(lock) = self.try_lock()? {
             return Ok(Some(lock));
         }
-        if let Some((holder, process)) = &mut self.rehearsal {
-            let ended = match waited {
-                _ if waited >= GIVEN_UP => false,
-                _ if waited >= TERMINATED => process.signal(Signal::KILL),
-                _ if waited >= PATIENCE => process.signal(Signal::TERM),
-                _ => true,
-            };
-            if !ended {
-                let holder = Some(Box::new(holder.clone()));
-                return Err(LockError::Held { role: self.role.clone(), holder });
-            }
+        let hope = match &mut self.rehearsal {
+            _ if waited < PATIENCE => true,
+            Some((_, Some(process))) if waited < TERMINATED => process.signal(Signal::TERM),
+            Some((_, Some(process))) if waited < GIVEN_UP => process.signal(Signal::KILL),
+            _ => false,
+        };
+        if hope {
+            return Ok(None);
         }
-        Ok(None)
+        let holder = self.rehearsal().cloned().map(Box::new);
+        Err(LockError::Held { role: self.role.clone(), holder })
     }
 
     fn try_lock(&mut self) -> Result<Option<RoleLock>, LockError> {
@@ -94,12 +92,10 @@ impl TakeOver<'_> {
         if self.rehearsal().is_some_and(|known| *known == *holder) {
             return Ok(None);
         }
-        let ours_to_end =
-            holder.mode == "rehearse" && holder.host == host() && holder.pid != std::process::id();
-        let process = ours_to_end.then(|| Process::holding(self.state, &role, &holder)).flatten();
-        let Some(process) = process else {
+        if holder.mode != "rehearse" {
             return Err(LockError::Held { role, holder: Some(holder) });
-        };
+        }
+        let process = Process::holding(self.state, &role, &holder);
         // It may have closed its journal, or have none on disk: then the signal does it.
         let _ = self.state.tell(&holder.run, &Message::TakeOver);
         self.rehearsal = Some((*holder, process));
@@ -120,6 +116,9 @@ impl Process {
     /// None if the process named in the lock file is not the one that holds the lock: the file
     /// may have been written by one that is dead, or in another process namespace.
     fn holding(state: &State, role: &str, holder: &Holder) -> Option<Self> {
+        if holder.host != host() || holder.pid == std::process::id() {
+            return None;
+        }
         let pid = Pid::from_raw(holder.pid.try_into().ok()?)?;
         #[cfg(target_os = "linux")]
         let descriptor =
