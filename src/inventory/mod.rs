@@ -1,5 +1,7 @@
 //! The inventory: every credential granted to each role. Text in, types out; pure.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
