@@ -1,7 +1,10 @@
 //! rotate
 pub mod engine;
 pub mod inventory;
+pub mod platform;
 pub mod provider;
 pub mod seal;
 pub mod secret;
 pub mod store;
+pub mod vault;
+pub mod world;
