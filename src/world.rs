@@ -155,7 +155,7 @@ impl LiveWorld {
                 Ok(value) => {
                     parts.secret.insert(name.clone(), value);
                 }
-                Err(why) if optional && why.reason == Reason::Empty => {}
+                Err(why) if optional && absent(&why) => {}
                 Err(why) => return Err(why),
             }
         }
@@ -171,8 +171,7 @@ impl LiveWorld {
 
     fn generate(&self, provider: &str, kind: &str) -> Result<Made, Why> {
         let secret = self.provider(provider)?.generate(kind).ok_or(Reason::Unsupported)?;
-        let parts =
-            Parts { public: Values::new(), secret: [("secret".to_owned(), secret)].into() };
+        let parts = Parts { public: Values::new(), secret: [("secret".to_owned(), secret)].into() };
         Ok(Made { answer: Answer::Held(self.holding(&parts)), brought: Some(parts) })
     }
 
@@ -288,6 +287,11 @@ impl LiveWorld {
         let saved = platform::preserve(job, Arc::clone(&self.seal)).await?;
         Ok(Answer::Saved { archive: saved.archive, sha256: saved.sha256, gaps: saved.gaps })
     }
+}
+
+/// Nothing is there, which is not the same as not knowing what is.
+fn absent(why: &Why) -> bool {
+    why.reason == Reason::Empty || why.word.as_deref() == Some("not-found")
 }
 
 /// Moves what the kind calls public, or its handle, out of the secret parts.
