@@ -319,3 +319,384 @@ fn part(parts: &Parts, name: &str) -> Option<Secret> {
         other => Some(Secret::from(other.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::engine::call::{At, Identity, Party, SecretId};
+    use crate::engine::capability::{
+        Blast, Class, Effect, KindCapability, Limits, Order, ProofRule, ProviderCapability, Radius,
+    };
+
+    /// One kind: `secret`, an optional `access`, a public `sid`; and answers chosen by the verb.
+    struct Acme(ProviderCapability);
+
+    impl Acme {
+        fn new() -> Self {
+            let part = |part_type, optional| Part { part_type, optional };
+            let kind = KindCapability {
+                class: Class::ApiKey,
+                parts: [
+                    ("access".into(), part(PartType::Secret, true)),
+                    ("secret".into(), part(PartType::Secret, false)),
+                    ("sid".into(), part(PartType::Public, false)),
+                ]
+                .into(),
+                generates: true,
+                admin: BTreeMap::new(),
+                client: Vec::new(),
+                order: Order::Any,
+                blast: Blast { kills: Radius::Token, key: Vec::new() },
+                overlap: None,
+                lives: None,
+                minted: BTreeMap::new(),
+                proof: ProofRule {
+                    refusals: 1,
+                    hold_ms: 0,
+                    give_up_ms: 0,
+                    probes: 1,
+                    assumed: true,
+                    from_inventory: false,
+                },
+                warn: Vec::new(),
+                verbs: BTreeMap::new(),
+                effect: Effect::None,
+                tells_identity: true,
+                issue_by_hand: None,
+                revoke_by_hand: None,
+                level: "full".into(),
+            };
+            Self(ProviderCapability {
+                id: "acme".into(),
+                file: "acme".into(),
+                name: "Acme".into(),
+                sha256: String::new(),
+                hosts: Vec::new(),
+                hosts_from_inventory: false,
+                base_missing: false,
+                vars: BTreeMap::new(),
+                limits: Limits { in_flight: 1, calls: None, revoke: None, refused: None },
+                kinds: [("api-key".to_owned(), kind)].into(),
+            })
+        }
+    }
+
+    #[async_trait]
+    impl Provider for Acme {
+        fn capability(&self) -> &ProviderCapability {
+            &self.0
+        }
+
+        async fn call(&self, at: &At, values: &Values, secrets: &Secrets) -> Reply {
+            if values.contains_key("panic") {
+                panic!("a driver that was never tested");
+            }
+            if values.contains_key("hang") {
+                std::future::pending::<()>().await;
+            }
+            match at.verb {
+                Verb::Issue => Reply {
+                    answer: Answer::Issued(Holding::default()),
+                    brought: Some(Parts {
+                        public: [("sid".to_owned(), json!("s2"))].into(),
+                        secret: [("secret".to_owned(), Secret::from("new".to_owned()))].into(),
+                    }),
+                },
+                _ => {
+                    let it = &secrets["it"];
+                    let seen = String::from_utf8(it.parts.secret["secret"].expose().to_vec());
+                    let seen = Identity(seen.unwrap() + it.parts.public["sid"].as_str().unwrap());
+                    Answer::Saw(Liveness::Alive(seen), Values::new()).into()
+                }
+            }
+        }
+
+        fn split(&self, _kind: &str, parts: &mut Parts) {
+            parts.public.insert("split".into(), json!(true));
+        }
+
+        fn made_up(&self, _kind: &str, parts: &Parts) -> Parts {
+            let mut made_up = parts.duplicate();
+            made_up.secret.insert("secret".into(), Secret::from("made-up".to_owned()));
+            made_up
+        }
+
+        fn generate(&self, _kind: &str) -> Option<Secret> {
+            Some(Secret::from("generated".to_owned()))
+        }
+    }
+
+    struct Host {
+        disk: TempDir,
+        world: LiveWorld,
+        vault: Vault,
+    }
+
+    impl Host {
+        fn new(commands: Commands) -> Self {
+            let disk = tempfile::tempdir().unwrap();
+            let acme: Arc<dyn Provider> = Arc::new(Acme::new());
+            let world = LiveWorld {
+                providers: Arc::new(move |id| (id == "acme").then(|| Arc::clone(&acme))),
+                stores: Stores::new(None, Arc::new(|_| Vec::new())),
+                fingerprints: FingerprintKey::new(Secret::new(vec![7; 32])),
+                seal: Arc::new(Seal::new(&Seal::make_key(), &[]).unwrap()),
+                evidence: Evidence {
+                    dir: disk.path().join("state"),
+                    run: "r1".into(),
+                    roles: vec!["mail-agent".into()],
+                    root: None,
+                },
+                commands,
+                reloads: Reloads::default(),
+            };
+            Self { disk, world, vault: Vault::new() }
+        }
+
+        fn write(&self, content: &str) {
+            fs::write(self.disk.path().join(".env"), content).unwrap();
+        }
+
+        fn text(&self) -> String {
+            fs::read_to_string(self.disk.path().join(".env")).unwrap()
+        }
+
+        fn place(&self, key: &str) -> SecretRef {
+            SecretRef {
+                scheme: "dotenv".into(),
+                path: self.disk.path().canonicalize().unwrap().join(".env").display().to_string(),
+                fragment: Some(key.into()),
+                part: None,
+            }
+        }
+
+        fn places(&self) -> BTreeMap<String, SecretRef> {
+            ["access", "secret", "sid"]
+                .map(|part| (part.to_owned(), self.place(&part.to_uppercase())))
+                .into()
+        }
+
+        fn hold(&self, id: u64, secret: &[(&str, &str)]) {
+            let secret = secret.iter().map(|(k, v)| ((*k).into(), Secret::from((*v).to_owned())));
+            let parts = Parts { public: Values::new(), secret: secret.collect() };
+            self.vault.insert(SecretId(id), parts);
+        }
+
+        async fn make(&self, task: Task) -> Made {
+            let (segment, account) = ("local".to_owned(), "acme".to_owned());
+            let call = Call { subject: None, segment, account, task };
+            self.world.make(CallId(1), &call, &self.vault).await
+        }
+
+        async fn read(&self) -> Made {
+            let (provider, kind) = ("acme".to_owned(), "api-key".to_owned());
+            self.make(Task::Read { provider, kind, parts: self.places() }).await
+        }
+    }
+
+    fn party(id: u64, sid: &str) -> Party {
+        Party {
+            provider: "acme".into(),
+            kind: "api-key".into(),
+            vars: Values::new(),
+            public: [("sid".to_owned(), json!(sid))].into(),
+            secrets: vec![SecretId(id)],
+            made_up: false,
+        }
+    }
+
+    fn ask(verb: Verb, party: Party, trouble: Option<&str>) -> Task {
+        let (provider, kind) = ("acme".to_owned(), "api-key".to_owned());
+        Task::Ask(Request {
+            at: At { provider, kind, verb, way: 0, step: 0 },
+            parties: [("it".to_owned(), party)].into(),
+            values: trouble.iter().map(|name| ((*name).to_owned(), json!(true))).collect(),
+            deadline_ms: 50,
+        })
+    }
+
+    fn fault(made: Made) -> Fault {
+        match made.answer {
+            Answer::Fault(fault) => fault,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn reading_splits_public_parts_from_secret_ones() {
+        let host = Host::new(Commands::Allowed);
+        host.write("SECRET=one\nSID=s1\n");
+        let made = host.read().await;
+        let Answer::Held(held) = made.answer else { panic!("{:?}", made.answer) };
+        assert_eq!(
+            held.public,
+            [("sid".into(), json!("s1")), ("split".into(), json!(true))].into()
+        );
+        let brought = made.brought.unwrap();
+        assert_eq!(brought.secret.keys().collect::<Vec<_>>(), ["secret"]);
+        assert_eq!(held.fingerprint, host.world.fingerprints.of(&brought));
+        host.write("SECRET=two\nSID=s1\nACCESS=a\n");
+        let made = host.read().await;
+        let Answer::Held(other) = made.answer else { panic!("{:?}", made.answer) };
+        assert_ne!(other.fingerprint, held.fingerprint);
+        assert!(made.brought.unwrap().secret.contains_key("access"));
+    }
+
+    #[tokio::test]
+    async fn a_part_that_must_be_there_and_is_not_is_a_fault() {
+        let host = Host::new(Commands::Allowed);
+        host.write("SID=s1\nACCESS=a\n");
+        let Fault::Refused(why) = fault(host.read().await) else { panic!("not refused") };
+        assert_eq!(why.reason, Reason::Empty);
+        fs::remove_file(host.disk.path().join(".env")).unwrap();
+        let Fault::Refused(why) = fault(host.read().await) else { panic!("not refused") };
+        assert_eq!((why.reason, why.word.as_deref()), (Reason::Unreadable, Some("not-found")));
+    }
+
+    #[tokio::test]
+    async fn generated_and_issued_bytes_come_back_with_their_fingerprint() {
+        let host = Host::new(Commands::Allowed);
+        let (provider, kind) = ("acme".to_owned(), "api-key".to_owned());
+        let made = host.make(Task::Generate { provider, kind }).await;
+        let Answer::Held(held) = made.answer else { panic!("{:?}", made.answer) };
+        let brought = made.brought.unwrap();
+        assert_eq!(brought.secret["secret"].expose(), b"generated");
+        assert_eq!(held.fingerprint, host.world.fingerprints.of(&brought));
+        host.hold(1, &[("secret", "old")]);
+        let made = host.make(ask(Verb::Issue, party(1, "s1"), None)).await;
+        let Answer::Issued(held) = made.answer else { panic!("{:?}", made.answer) };
+        assert_eq!(held.public["sid"], json!("s2"));
+        assert_eq!(held.fingerprint, host.world.fingerprints.of(&made.brought.unwrap()));
+        assert_eq!(held.fingerprint.len(), 24);
+    }
+
+    #[tokio::test]
+    async fn a_made_up_party_keeps_its_public_parts_and_shows_no_real_secret() {
+        let host = Host::new(Commands::Allowed);
+        host.hold(1, &[("secret", "old")]);
+        for (made_up, seen) in [(false, "olds1"), (true, "made-ups1")] {
+            let task = ask(Verb::Probe, Party { made_up, ..party(1, "s1") }, None);
+            let alive = Liveness::Alive(Identity(seen.into()));
+            assert_eq!(host.make(task).await.answer, Answer::Saw(alive, Values::new()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_hangs_or_panics_is_answered_for() {
+        let host = Host::new(Commands::Allowed);
+        host.hold(1, &[("secret", "old")]);
+        for (trouble, reason) in [("hang", Reason::Timeout), ("panic", Reason::Unexpected)] {
+            for verb in [Verb::Issue, Verb::Revoke, Verb::Find] {
+                let made = host.make(ask(verb, party(1, "s1"), Some(trouble))).await;
+                assert_eq!(fault(made), Fault::Unknown(reason.into()));
+            }
+            let made = host.make(ask(Verb::Probe, party(1, "s1"), Some(trouble))).await;
+            let unclear = Liveness::Unclear(reason.into());
+            assert_eq!(made.answer, Answer::Saw(unclear, Values::new()));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_to_be_used_is_refused() {
+        let host = Host::new(Commands::Allowed);
+        let made = host.make(ask(Verb::Probe, party(9, "s1"), None)).await;
+        assert_eq!(fault(made), Fault::Refused(Reason::MissingValue.into()));
+        let (provider, kind) = ("nobody".to_owned(), "api-key".to_owned());
+        let made = host.make(Task::Generate { provider, kind }).await;
+        assert_eq!(fault(made), Fault::Refused(Reason::Unsupported.into()));
+    }
+
+    fn delivery(host: &Host, reload: &[&str]) -> Delivery {
+        host.write("SECRET=old\nSID=s1\nACCESS=a\n");
+        host.hold(1, &[("secret", "old"), ("access", "a")]);
+        host.hold(2, &[("secret", "new")]);
+        Delivery {
+            new: party(2, "s2"),
+            old: Some(party(1, "s1")),
+            places: vec![host.places()],
+            reload: reload.iter().map(|word| (*word).to_owned()).collect(),
+            read_on_use: false,
+        }
+    }
+
+    async fn states(host: &Host, delivery: Delivery) -> Vec<PlaceState> {
+        match host.make(Task::Deliver(delivery)).await.answer {
+            Answer::Placed(placed) => placed.into_iter().map(|one| one.state).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delivery_says_how_far_each_place_came() {
+        for (commands, reload, on_use, reached) in [
+            (Commands::Allowed, &[][..], false, PlaceState::ReadBack),
+            (Commands::Allowed, &["true"][..], false, PlaceState::Reloaded),
+            (Commands::Allowed, &["false"][..], false, PlaceState::ReadBack),
+            (Commands::Untrusted, &["true"][..], false, PlaceState::ReadBack),
+            (Commands::Elsewhere, &["true"][..], false, PlaceState::ReadBack),
+            (Commands::Allowed, &[][..], true, PlaceState::InUse),
+        ] {
+            let host = Host::new(commands);
+            let delivery = Delivery { read_on_use: on_use, ..delivery(&host, reload) };
+            assert_eq!(states(&host, delivery).await, [reached; 2], "{commands:?} {reload:?}");
+            // The new one has no access token, and its kind says that it may have none.
+            assert_eq!(host.text(), "SECRET=new\nSID=s2\nACCESS=a\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_was_made_before_is_made() {
+        let host = Host::new(Commands::Allowed);
+        let delivery = delivery(&host, &[]);
+        states(&host, delivery.clone()).await;
+        assert_eq!(states(&host, delivery).await, [PlaceState::ReadBack; 2]);
+    }
+
+    #[tokio::test]
+    async fn somebody_elses_work_and_a_missing_part_leave_everything_as_it_is() {
+        let host = Host::new(Commands::Allowed);
+        let delivery = delivery(&host, &["true"]);
+        let others = "SECRET=old\nSID=other\nACCESS=a\n";
+        host.write(others);
+        let made = host.make(Task::Deliver(delivery.clone())).await;
+        assert_eq!(fault(made), Fault::Refused(Reason::PlaceChanged.into()));
+        assert_eq!(host.text(), others);
+        host.hold(2, &[("access", "b")]);
+        let made = host.make(Task::Deliver(delivery)).await;
+        assert_eq!(fault(made), Fault::Refused(Reason::MissingValue.into()));
+        assert_eq!(host.text(), others);
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_stopped_only_by_a_trusted_command_on_its_own_host() {
+        let stop = |word: &str| Task::Stop { role: RoleIndex(0), argv: vec![word.to_owned()] };
+        let host = Host::new(Commands::Allowed);
+        assert_eq!(host.make(stop("true")).await.answer, Answer::Done);
+        let Fault::Refused(why) = fault(host.make(stop("false")).await) else { panic!() };
+        assert_eq!(why.reason, Reason::CommandFailed);
+        for (commands, reason) in
+            [(Commands::Untrusted, Reason::Untrusted), (Commands::Elsewhere, Reason::Unsupported)]
+        {
+            let made = Host::new(commands).make(stop("true")).await;
+            assert_eq!(fault(made), Fault::Refused(reason.into()));
+        }
+    }
+
+    #[tokio::test]
+    async fn evidence_is_named_for_its_run_and_role() {
+        let host = Host::new(Commands::Untrusted);
+        host.write("A=1\n");
+        for (role, name) in [(0, "evidence-r1-mail-agent.tar.age"), (7, "evidence-r1-7.tar.age")] {
+            let globs = vec![format!("{}/.e*", host.disk.path().display())];
+            let made = host.make(Task::Preserve { role: RoleIndex(role), globs }).await;
+            let Answer::Saved { archive, sha256, gaps } = made.answer else { panic!() };
+            assert!(archive.ends_with(name), "{archive}");
+            assert_eq!((sha256.len(), gaps.len()), (64, 0));
+        }
+    }
+}

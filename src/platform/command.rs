@@ -134,3 +134,85 @@ impl Reload {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn shell(script: &str) -> Vec<String> {
+        ["sh", "-c", script].map(str::to_owned).into()
+    }
+
+    async fn fault(argv: &[String]) -> String {
+        match run(argv, STOP_LIMIT).await {
+            Err(Fault::Refused(why)) if why.reason == Reason::CommandFailed => why.word.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_exit_0_is_done() {
+        assert_eq!(run(&shell("exit 0"), STOP_LIMIT).await, Ok(()));
+        assert_eq!(fault(&shell("exit 3")).await, "exit-3");
+        assert_eq!(fault(&shell("kill -9 $$")).await, "killed");
+        assert_eq!(fault(&["/none/such".to_owned()]).await, "not-found");
+        assert_eq!(fault(&["/etc".to_owned()]).await, "permission-denied");
+        assert_eq!(fault(&[]).await, "no-command");
+    }
+
+    #[tokio::test]
+    async fn arguments_are_no_shell_text_and_nothing_stands_on_stdin() {
+        assert_eq!(
+            run(&["test", "$(id)", "=", "$(id)"].map(str::to_owned), STOP_LIMIT).await,
+            Ok(())
+        );
+        assert_eq!(run(&shell("! read line"), STOP_LIMIT).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn after_the_limit_nothing_of_it_runs_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let argv = shell(&format!("sleep 600 & echo $! > {}; wait", file.display()));
+        // Long enough for a shell to start on a loaded machine.
+        let result = run(&argv, Duration::from_secs(2)).await;
+        assert_eq!(result, Err(Fault::Unknown(Reason::Timeout.into())));
+        let pid = fs::read_to_string(file).unwrap();
+        let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    }
+
+    #[tokio::test]
+    async fn who_asks_together_is_served_together_and_never_by_an_earlier_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let (written, seen) = (dir.path().join("written"), dir.path().join("seen"));
+        fs::write(&written, "").unwrap();
+        let copy =
+            format!("cat {} >> {seen}; echo >> {seen}", written.display(), seen = seen.display());
+        let (argv, reloads) = (shell(&copy), Reloads::default());
+        let one = async |n: u32| {
+            let mut all = fs::read_to_string(&written).unwrap();
+            all.push_str(&format!("<{n}>"));
+            fs::write(&written, all).unwrap();
+            reloads.run(&argv).await.unwrap();
+            // A run that began after this one's writing has seen it.
+            assert!(fs::read_to_string(&seen).unwrap().contains(&format!("<{n}>")));
+        };
+        futures::future::join_all((0..20).map(one)).await;
+        let runs = fs::read_to_string(&seen).unwrap().lines().count();
+        assert!((1..=2).contains(&runs), "{runs} runs");
+        one(20).await;
+        assert_eq!(fs::read_to_string(&seen).unwrap().lines().count(), runs + 1);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_all_who_waited_for_it() {
+        let reloads = Reloads::default();
+        let argv = shell("exit 1");
+        let (a, b) = futures::join!(reloads.run(&argv), reloads.run(&argv));
+        assert!(a.is_err() && b.is_err());
+        assert_eq!(reloads.run(&shell("exit 0")).await, Ok(()));
+    }
+}

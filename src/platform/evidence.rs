@@ -364,3 +364,191 @@ impl Gaps {
         self.named
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Agent {
+        disk: TempDir,
+        seal: Seal,
+    }
+
+    impl Agent {
+        fn new() -> Self {
+            let disk = tempfile::tempdir().unwrap();
+            fs::create_dir_all(disk.path().join("logs/deep")).unwrap();
+            fs::write(disk.path().join("logs/a.log"), "first").unwrap();
+            fs::write(disk.path().join("logs/deep/b.log"), "second").unwrap();
+            fs::write(disk.path().join("logs/c.txt"), "third").unwrap();
+            Self { disk, seal: Seal::new(&Seal::make_key(), &[]).unwrap() }
+        }
+
+        fn at(&self, name: &str) -> String {
+            self.disk.path().join(name).display().to_string()
+        }
+
+        fn job(&self, globs: &[&str]) -> Preservation {
+            Preservation {
+                globs: globs.iter().map(|glob| (*glob).to_owned()).collect(),
+                root: None,
+                dir: self.disk.path().join("state"),
+                name: "evidence-r1-mail/agent".into(),
+            }
+        }
+
+        fn save(&self, globs: &[&str]) -> (Saved, BTreeMap<String, String>) {
+            self.save_job(&self.job(globs), ARCHIVE_MAX)
+        }
+
+        /// What was saved, and what is in it: content by name without the disk's own path.
+        fn save_job(&self, job: &Preservation, limit: u64) -> (Saved, BTreeMap<String, String>) {
+            let saved = save(job, &self.seal, limit).unwrap();
+            let sealed = fs::read(&saved.archive).unwrap();
+            let hash: String =
+                Sha256::digest(&sealed).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hash, saved.sha256);
+            assert!(!sealed.windows(5).any(|bytes| bytes == b"first"), "not sealed");
+            let plain = self.seal.open(&sealed).unwrap();
+            let mut archive = tar::Archive::new(plain.expose());
+            let mut content = BTreeMap::new();
+            for entry in archive.entries().unwrap() {
+                let mut entry = entry.unwrap();
+                let name = format!("/{}", entry.path().unwrap().display());
+                let mut text = String::new();
+                entry.read_to_string(&mut text).unwrap();
+                if let Some(target) = entry.link_name().unwrap() {
+                    text = format!("-> {}", target.display());
+                }
+                let own = format!("{}/", self.disk.path().display());
+                content.insert(name.strip_prefix(&own).unwrap_or(&name).to_owned(), text);
+            }
+            (saved, content)
+        }
+    }
+
+    fn names(content: &BTreeMap<String, String>) -> Vec<&str> {
+        content.keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn what_matches_is_saved_once_and_sealed() {
+        let agent = Agent::new();
+        let (saved, content) = agent.save(&[&agent.at("logs/*.log"), &agent.at("logs/**")]);
+        assert_eq!(names(&content), ["logs/a.log", "logs/c.txt", "logs/deep/b.log"]);
+        assert_eq!(content["logs/deep/b.log"], "second");
+        assert_eq!(saved.gaps, [""; 0]);
+        assert!(saved.archive.ends_with("/evidence-r1-mail_agent.tar.age"), "{}", saved.archive);
+        assert_eq!(fs::metadata(&saved.archive).unwrap().mode() & 0o7777, 0o600);
+        let (_, content) = agent.save(&[&agent.at("logs/*.log")]);
+        assert_eq!(names(&content), ["logs/a.log"], "a star stays within its folder");
+        let (_, content) = agent.save(&[&agent.at("logs/a.log")]);
+        assert_eq!(names(&content), ["logs/a.log"]);
+    }
+
+    #[test]
+    fn an_archive_never_replaces_another() {
+        let agent = Agent::new();
+        let (first, _) = agent.save(&[&agent.at("logs/*")]);
+        let (second, _) = agent.save(&[&agent.at("logs/*")]);
+        assert!(second.archive.ends_with("-2.tar.age"));
+        assert!(Path::new(&first.archive).exists());
+    }
+
+    #[test]
+    fn an_archive_within_the_evidence_does_not_hold_itself() {
+        let agent = Agent::new();
+        let (saved, content) = agent.save(&[&agent.at("**")]);
+        assert_eq!(names(&content), ["logs/a.log", "logs/c.txt", "logs/deep/b.log"]);
+        assert_eq!(saved.gaps, [""; 0]);
+    }
+
+    #[test]
+    fn links_are_saved_as_links_and_pipes_are_gaps() {
+        let agent = Agent::new();
+        symlink("/etc/passwd", agent.at("logs/link")).unwrap();
+        let fifo = agent.at("logs/pipe");
+        let mode = 0o600.into();
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &*fifo, kind, mode, 0).unwrap();
+        let (saved, content) = agent.save(&[&agent.at("logs/*")]);
+        assert_eq!(content["logs/link"], "-> /etc/passwd");
+        assert_eq!(saved.gaps, [format!("{fifo}: not a regular file")]);
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let agent = Agent::new();
+        let (none, empty) = (agent.at("none/**"), agent.at("logs/*.gz"));
+        let (saved, content) =
+            agent.save(&["logs/*", &none, &empty, "/[", &agent.at("logs/a.log")]);
+        assert_eq!(names(&content), ["logs/a.log"]);
+        let expected = [
+            "logs/*: not an absolute path".to_owned(),
+            format!("{}: not found", agent.at("none")),
+            format!("{none}: nothing matches"),
+            format!("{empty}: nothing matches"),
+            "/[: not a glob".to_owned(),
+        ];
+        assert_eq!(saved.gaps, expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_a_gap_and_the_rest_is_saved() {
+        let agent = Agent::new();
+        let job = agent.job(&[&agent.at("logs/*")]);
+        let (saved, content) = agent.save_job(&job, 9);
+        assert_eq!(names(&content), ["logs/a.log"]);
+        let gap = format!("{}: left out: the archive is full", agent.at("logs/c.txt"));
+        assert_eq!(saved.gaps, [gap]);
+    }
+
+    #[test]
+    fn a_file_that_shrinks_while_it_is_read_leaves_the_archive_whole() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"abc").unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        let mut source = Source { file: &file, left: 5, broken: false };
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes).unwrap();
+        assert_eq!((bytes.as_slice(), source.broken), (b"abc\0\0".as_slice(), true));
+    }
+
+    #[test]
+    fn under_a_root_names_are_those_of_the_other_host() {
+        let agent = Agent::new();
+        symlink("/etc", agent.at("out")).unwrap();
+        let root = Some(agent.disk.path().to_owned());
+        let job = Preservation { root, ..agent.job(&["/logs/*.log", "/out/**", "~/x"]) };
+        let (saved, content) = agent.save_job(&job, ARCHIVE_MAX);
+        assert_eq!(names(&content), ["/logs/a.log"]);
+        let gaps = [
+            "/out/**: leads out of the root",
+            "~/x: whose home is meant, only the other host knows",
+        ];
+        assert_eq!(saved.gaps, gaps);
+    }
+
+    #[test]
+    fn an_archive_that_cannot_be_written_is_an_error() {
+        let agent = Agent::new();
+        let blocked = Preservation { dir: agent.at("logs/a.log").into(), ..agent.job(&[]) };
+        assert!(save(&blocked, &agent.seal, ARCHIVE_MAX).is_err());
+        assert_eq!(fs::read_to_string(agent.at("logs/a.log")).unwrap(), "first");
+    }
+
+    #[test]
+    fn gaps_are_bounded() {
+        let mut gaps = Gaps::default();
+        for _ in 0..GAPS_MAX + 3 {
+            gaps.tell(Path::new("/x"), "unreadable");
+        }
+        let told = gaps.told();
+        assert_eq!((told.len(), told.last().unwrap().as_str()), (GAPS_MAX + 1, "and 3 more"));
+    }
+}
