@@ -511,6 +511,50 @@ async fn what_a_killed_writer_left_is_gone_after_the_next_edit() {
     fs::remove_file(other).unwrap();
 }
 
+/// The test starts itself again as a writer without end, and kills it in the middle of an edit.
+#[test]
+fn a_writer_that_is_killed_leaves_the_old_content_or_the_new() {
+    const PLACE: &str = "ROTATE_TEST_PLACE";
+    let around = "#".repeat(100_000);
+    let content = |value: &str| format!("# {around}\nA={value}\n# {around}\n");
+    let write = |path: &Path, new: &str| {
+        let edit = Edit { to: at("dotenv", path, "A"), old: None, new: secret(new) };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(deliver(vec![edit])).unwrap();
+    };
+    if let Some(path) = std::env::var_os(PLACE) {
+        for value in ["old", "new"].iter().cycle() {
+            write(Path::new(&path), value);
+        }
+    }
+    let disk = Disk::new();
+    let path = disk.file(".env", &content("old"));
+    let under_way =
+        |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".rotate-");
+    let mut left = 0;
+    for _ in 0..20 {
+        let mut writer = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_writer_that_is_killed_leaves_the_old_content_or_the_new"])
+            .env(PLACE, &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let before = fs::metadata(&path).unwrap().ino();
+        while fs::metadata(&path).unwrap().ino() == before {
+            assert!(writer.try_wait().unwrap().is_none(), "the writer ended by itself");
+        }
+        while !fs::read_dir(disk.path("")).unwrap().flatten().any(under_way) {}
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        left += fs::read_dir(disk.path("")).unwrap().flatten().count() - 1;
+        let now = disk.text(".env");
+        assert!(now == content("old") || now == content("new"), "{} bytes", now.len());
+    }
+    assert!(left > 0, "no kill fell into an edit");
+    write(&path, "last");
+    assert_eq!(disk.text(".env"), content("last"));
+}
+
 /// What only an ordinary user meets. Run as root, it starts itself again as `nobody`.
 #[test]
 fn an_ordinary_user_is_refused_and_nothing_is_lost() {
