@@ -8,11 +8,11 @@ from moto.server import main
 original = access_control.IAMUserAccessKey.__init__
 
 
-def init(self, access_key_id, *args, **kwargs):
-    original(self, access_key_id, *args, **kwargs)
+def init(self, *args, **kwargs):
+    original(self, *args, **kwargs)
     for user in self.backend.list_users("/", None, None):
         for key in user.access_keys:
-            if key.access_key_id == access_key_id and key.status != "Active":
+            if key.access_key_id == self._access_key_id and key.status != "Active":
                 raise access_control.CreateAccessKeyFailure(reason="InvalidId")
 
 

@@ -124,11 +124,15 @@ impl<E: ProvideErrorMetadata + Error + 'static> From<SdkError<E, HttpResponse>> 
                 let status = said.raw().status().as_u16();
                 let later = said.raw().headers().get("retry-after").and_then(milliseconds);
                 let meta = said.err().meta();
+                let (code, message) = match meta.code() {
+                    Some(code) => (Some(code), meta.message()),
+                    None => unusual(said.raw()),
+                };
                 Self {
-                    fault: refusal(status, meta.code(), later),
+                    fault: refusal(status, code, later),
                     status: Some(status),
-                    code: meta.code().map(str::to_owned),
-                    message: meta.message().unwrap_or_default().to_owned(),
+                    code: code.map(str::to_owned),
+                    message: message.unwrap_or_default().to_owned(),
                 }
             }
             SdkError::DispatchFailure(failed) => {
@@ -149,6 +153,19 @@ impl<E: ProvideErrorMetadata + Error + 'static> From<SdkError<E, HttpResponse>> 
     }
 }
 
+/// Code and message as EC2 and some servers that speak IAM write them, in one element more than
+/// the SDK reads: `<Errors><Error><Code>`.
+fn unusual(raw: &HttpResponse) -> (Option<&str>, Option<&str>) {
+    let text = raw.body().bytes().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let error = text.and_then(|text| between(text, "<Errors><Error>", "</Error>"));
+    let part = |open, close| error.and_then(|error| between(error, open, close));
+    (part("<Code>", "</Code>"), part("<Message>", "</Message>"))
+}
+
+fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
+    Some(text.split_once(open)?.1.split_once(close)?.0)
+}
+
 fn refusal(status: u16, code: Option<&str>, later: Option<u64>) -> Fault {
     match code {
         Some(word) if LATER.contains(&word) => Fault::Throttled(later),
@@ -159,6 +176,8 @@ fn refusal(status: u16, code: Option<&str>, later: Option<u64>) -> Fault {
         _ if (300..400).contains(&status) => {
             Fault::Refused(why(Reason::Redirect, Some(status), None))
         }
+        // A yes that cannot be read: it may be done.
+        None if status < 300 => Fault::Unknown(why(Reason::Unexpected, Some(status), None)),
         // Refused, but not in AWS's words: something else answers at this address.
         None => Fault::Refused(why(Reason::Unexpected, Some(status), None)),
         Some(_) => Fault::Refused(why(Reason::Refused, Some(status), code)),
@@ -216,12 +235,10 @@ fn unreadable(error: &(dyn Error + 'static)) -> Reason {
     Reason::Unexpected
 }
 
+/// An `io::Error` hides what it wraps from `source`, and some wrap another.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    error.is::<rustls::Error>()
-        || error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-            .is_some_and(|inner| inner.is::<rustls::Error>())
+    let inner = || error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>() || inner().is_some_and(|inner| is_tls(inner))
 }
 
 fn chain<'a>(
