@@ -39,8 +39,8 @@ const KEY_LAG_SECONDS: i64 = 5;
 /// More keys than a user can have, by far: a list that is longer is cut and said to be.
 const MOST_PAGES: usize = 10;
 
-/// Reads the wall clock; taken as an argument so that a test says what time it is.
-pub type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+/// Reads the wall clock.
+type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// The driver `aws-iam`: kinds `access-key`, `admin-key` and `chain`.
 pub struct AwsIam {
@@ -63,9 +63,8 @@ impl AwsIam {
     ) -> Result<Reply, Failure> {
         let unsupported = || Failure::refused(Reason::Unsupported);
         let operation = Operation::at(at).ok_or_else(unsupported)?;
-        let acting = secrets
-            .get(operation.party())
-            .ok_or_else(|| Failure::refused(Reason::MissingValue))?;
+        let acting =
+            secrets.get(operation.party()).ok_or_else(|| Failure::refused(Reason::MissingValue))?;
         // The probe has a pool of its own: what was opened for another credential must not carry
         // this one.
         let client = match operation {
@@ -149,10 +148,8 @@ impl Driver for AwsIam {
     async fn call(&self, bases: &Bases, at: &At, values: &Values, secrets: &Secrets) -> Reply {
         // The SDK traces requests and answers, and an environment variable makes it trace secret
         // ones too. Nobody listens to it.
-        let made = self
-            .make(bases, at, values, secrets)
-            .with_subscriber(NoSubscriber::default())
-            .await;
+        let made =
+            self.make(bases, at, values, secrets).with_subscriber(NoSubscriber::default()).await;
         match made {
             Ok(reply) => reply,
             Err(failure) if at.verb == Verb::Probe => failure.of_probe().into(),

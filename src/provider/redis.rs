@@ -90,20 +90,26 @@ impl Driver for Redis {
     }
 
     async fn call(&self, bases: &Bases, at: &At, values: &Values, secrets: &Secrets) -> Reply {
-        if bases.is_empty() {
-            return refused(Reason::MissingValue).into();
-        }
         let call = Subject { values, secrets };
         let made = match (at.verb, at.way, at.step) {
+            // No node was named, so none can refuse.
+            _ if bases.is_empty() => Err(Fault::Refused(Reason::MissingValue.into())),
             (Verb::Probe, 0, 0) => probe(bases, &call).await,
             (Verb::Find, 0, 0) => find(bases, &call).await,
             (Verb::Issue, 0, 0) => issue(bases, &call).await,
             (Verb::Revoke, 0, 0) => revoke(bases, &call, "admin").await,
             (Verb::Revoke, 1, 0) => revoke(bases, &call, "old").await,
             (Verb::Evict, 0, 0) => evict(bases, &call).await,
-            _ => Ok(refused(Reason::Unsupported)),
+            _ => Err(Fault::Refused(Reason::Unsupported.into())),
         };
-        made.unwrap_or_else(Answer::Fault).into()
+        match made {
+            Ok(answer) => answer.into(),
+            // Neither accepted nor refused: for a probe that is a class of its own.
+            Err(Fault::Refused(why)) if at.verb == Verb::Probe => {
+                Answer::Saw(Liveness::Unclear(why), Values::new()).into()
+            }
+            Err(fault) => Answer::Fault(fault).into(),
+        }
     }
 }
 
@@ -154,21 +160,19 @@ fn user_of(party: &Acting) -> Result<&str, Fault> {
 
 /// Alive if any node accepts it, dead if all refuse it.
 async fn probe(bases: &Bases, call: &Subject<'_>) -> Result<Answer, Fault> {
-    let mut dead = None;
-    let mut other = None;
-    for answer in join_all(bases.values().map(|node| probe_node(node, call))).await {
-        match answer {
-            Ok(Liveness::Alive(identity)) => {
-                return Ok(Answer::Saw(Liveness::Alive(identity), Values::new()));
-            }
-            Ok(refused @ Liveness::Dead { .. }) => dead = Some(Ok(refused)),
-            answer => other = other.or(Some(answer)),
+    let nodes = join_all(bases.values().map(|node| probe_node(node, call))).await;
+    let mut seen = Liveness::Dead { by_name: true };
+    let mut unasked = None;
+    for node in nodes {
+        match node {
+            Ok(Liveness::Dead { .. }) => {}
+            Ok(alive) => seen = alive,
+            Err(fault) => unasked = Some(fault),
         }
     }
-    match other.or(dead) {
-        Some(Ok(liveness)) => Ok(Answer::Saw(liveness, Values::new())),
-        Some(Err(fault)) => Err(fault),
-        None => Ok(refused(Reason::MissingValue)),
+    match (seen, unasked) {
+        (Liveness::Dead { .. }, Some(fault)) => Err(fault),
+        (seen, _) => Ok(Answer::Saw(seen, Values::new())),
     }
 }
 
@@ -179,26 +183,16 @@ async fn probe_node(node: &Url, call: &Subject<'_>) -> Result<Liveness, Fault> {
     match link.ask(redis::cmd("AUTH").arg(user).arg(password.expose())).await {
         Ok(_) => {}
         Err(said) if said.is("WRONGPASS") => return Ok(Liveness::Dead { by_name: true }),
-        Err(said) => {
-            return match said.fault(Reason::NoClass) {
-                Fault::Refused(why) => Ok(Liveness::Unclear(why)),
-                fault => Err(fault),
-            };
-        }
+        Err(said) => return Err(said.fault(Reason::NoClass)),
     }
-    let whoami = link.ask(redis::cmd("ACL").arg("WHOAMI")).await;
-    match whoami {
-        Ok(answer) => match text(&answer) {
-            Some(name) => Ok(Liveness::Alive(Identity(name.to_owned()))),
-            None => Ok(Liveness::Unclear(Reason::Unexpected.into())),
-        },
+    let name = match link.ask(redis::cmd("ACL").arg("WHOAMI")).await {
+        Ok(answer) => text(&answer).map(str::to_owned),
         // It was accepted under this very name, and may not ask for it.
-        Err(said) if said.is("NOPERM") => Ok(Liveness::Alive(Identity(user.to_owned()))),
-        Err(said) => match said.fault(Reason::NoClass) {
-            Fault::Refused(why) => Ok(Liveness::Unclear(why)),
-            fault => Err(fault),
-        },
-    }
+        Err(said) if said.is("NOPERM") => Some(user.to_owned()),
+        Err(said) => return Err(said.fault(Reason::NoClass)),
+    };
+    let identity = Identity(name.ok_or(Fault::Refused(Reason::Unexpected.into()))?);
+    Ok(Liveness::Alive(identity))
 }
 
 /// One row for each password that the user has on any node.
@@ -270,13 +264,8 @@ async fn revoke(bases: &Bases, call: &Subject<'_>, party: &str) -> Result<Answer
 /// too: Redis does not say which password a connection came with.
 async fn evict(bases: &Bases, call: &Subject<'_>) -> Result<Answer, Fault> {
     let user = call.user()?;
-    let kill = redis::cmd("CLIENT")
-        .arg("KILL")
-        .arg("USER")
-        .arg(user)
-        .arg("SKIPME")
-        .arg("yes")
-        .to_owned();
+    let kill =
+        redis::cmd("CLIENT").arg("KILL").arg("USER").arg(user).arg("SKIPME").arg("yes").to_owned();
     let killed = join_all(bases.values().map(|node| async {
         let mut link = call.enter(node, "admin").await?;
         match link.ask(&kill).await.map_err(|said| said.fault(Reason::Refused))? {
@@ -383,10 +372,6 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-fn refused(reason: Reason) -> Answer {
-    Answer::Fault(Fault::Refused(reason.into()))
-}
-
 /// As Redis keeps it.
 fn digest(password: &Secret) -> String {
     hex(&Sha256::digest(password.expose()))
@@ -437,7 +422,7 @@ mod tests {
         let unknown = || Err(Fault::Unknown(Reason::Reset.into()));
         let done = || Ok(Changed { gone: true, persisted: true });
         let told = |nodes| every(nodes).err();
-        assert_eq!(told(vec![done(), not_sent(), unknown()]), unknown().err::<>());
+        assert_eq!(told(vec![done(), not_sent(), unknown()]), unknown().err());
         assert_eq!(told(vec![done(), not_sent()]), not_sent().err());
         let one_was_left = vec![done(), Ok(Changed { gone: false, persisted: false })];
         assert!(every(one_was_left).is_ok_and(|all| !all.gone && !all.persisted));

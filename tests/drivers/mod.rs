@@ -18,7 +18,8 @@ const START: Duration = Duration::from_secs(20);
 pub struct Server {
     child: Child,
     pub port: u16,
-    pub dir: tempfile::TempDir,
+    /// Kept until the server has ended.
+    _dir: tempfile::TempDir,
 }
 
 impl Server {
@@ -31,7 +32,7 @@ impl Server {
         run.stdout(Stdio::null()).stderr(Stdio::null());
         command(&mut run, port, dir.path());
         let child = run.spawn().expect("the server starts");
-        let mut server = Self { child, port, dir };
+        let mut server = Self { child, port, _dir: dir };
         server.wait();
         server
     }
@@ -62,10 +63,8 @@ pub fn free_port() -> u16 {
 /// Where a server's program is: in the folder that the test runner fills, or installed. A machine
 /// without it skips the test and says so; where `CI=true` that is a failure.
 pub fn program(name: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("ROTATE_TEST_CACHE").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache"),
-        PathBuf::from,
-    );
+    let cache = std::env::var_os("ROTATE_TEST_CACHE")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache"), PathBuf::from);
     let mut folders =
         vec![cache.join("venv/bin"), cache.join("debian/usr/bin"), cache.join("debian/usr/sbin")];
     folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
@@ -121,8 +120,7 @@ impl<D: Driver> Bench<D> {
     ) -> Reply {
         let kind = acting.first().map_or("access-key", |(_, first)| first.kind.as_str());
         let (verb, way, step) = step;
-        let at =
-            At { provider: "test".to_owned(), kind: kind.to_owned(), verb, way, step };
+        let at = At { provider: "test".to_owned(), kind: kind.to_owned(), verb, way, step };
         self.driver.call(&self.bases, &at, &map(values), &parties(acting)).await
     }
 

@@ -93,15 +93,19 @@ impl Failure {
             }
             // The key is there and the secret is another: what a made-up secret gets. The same
             // code is said to a clock that is wrong, and that tells nothing of the key.
-            (Fault::Refused(_), Some("SignatureDoesNotMatch")) if !self.message.starts_with(CLOCK) => {
+            (Fault::Refused(_), Some("SignatureDoesNotMatch"))
+                if !self.message.starts_with(CLOCK) =>
+            {
                 saw(Liveness::Dead { by_name: false })
             }
             (Fault::Refused(_), Some("ExpiredToken" | "ExpiredTokenException")) => {
                 saw(Liveness::Dead { by_name: true })
             }
-            (Fault::Refused(refused), _) => {
+            (Fault::Refused(refused), _) if refused.status.is_some() => {
                 saw(Liveness::Unclear(Why { reason: Reason::NoClass, ..refused }))
             }
+            // Nothing was asked.
+            (Fault::Refused(refused), _) => saw(Liveness::Unclear(refused)),
             (fault, _) => Answer::Fault(fault),
         }
     }
@@ -241,8 +245,6 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
     error.is::<rustls::Error>() || inner().is_some_and(|inner| is_tls(inner))
 }
 
-fn chain<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }

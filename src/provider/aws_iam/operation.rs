@@ -115,12 +115,10 @@ impl Operation {
         }
     }
 
-    /// Everything but the self-revocation ran against a server that checks signatures and
-    /// policies; the self-revocation ran there too.
+    /// What ran against a server that checks signatures and policies, and what did not.
     fn seen(self) -> Seen {
         match self {
-            // That denied sessions are refused was read in AWS's documents; the test server
-            // ignores conditions.
+            // That server ignores conditions, so that the policy ends sessions was only read.
             Self::Clock | Self::DenySessions => Seen::Doc,
             _ => Seen::Run,
         }

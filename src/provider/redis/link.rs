@@ -61,10 +61,9 @@ impl Link {
         // Nothing is set up: the first words are ours, so that a refusal is of what we said.
         let info = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER));
-        let (connection, driver) =
-            MultiplexedConnection::new_with_config(&info, stream, config)
-                .await
-                .map_err(|_| not_sent(Reason::Reset))?;
+        let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
+            .await
+            .map_err(|_| not_sent(Reason::Reset))?;
         Ok(Self { connection, task: tokio::spawn(driver) })
     }
 
