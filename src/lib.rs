@@ -1,4 +1,6 @@
 //! rotate
+#[cfg_attr(not(test), expect(dead_code, reason = "the demo subcommand starts it"))]
+mod demo;
 pub mod engine;
 pub mod inventory;
 pub mod provider;
