@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::random;
+use super::{now, random};
 
 /// Long enough that a probe sent at once is still accepted, short enough to be refused first.
 const FIRST_REPLICA: Duration = Duration::from_millis(300);
@@ -136,7 +136,7 @@ impl Acme {
         if !accepted {
             return Caller::Nobody;
         }
-        key.last_used_at = Some(now());
+        key.last_used_at = Some(now().to_string());
         Caller::Key(key.id.clone())
     }
 
@@ -192,7 +192,7 @@ async fn me(State(acme): State<Arc<Acme>>, headers: HeaderMap) -> Response {
 }
 
 async fn list(State(acme): State<Arc<Acme>>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = admin_only(&acme, &headers) {
+    if let Some(refusal) = refusal_unless_admin(&acme, &headers) {
         return refusal;
     }
     let rows: Vec<_> = acme
@@ -216,13 +216,13 @@ async fn create(
     headers: HeaderMap,
     body: Result<Json<NewKey>, JsonRejection>,
 ) -> Response {
-    if let Err(refusal) = admin_only(&acme, &headers) {
+    if let Some(refusal) = refusal_unless_admin(&acme, &headers) {
         return refusal;
     }
     let Ok(Json(wanted)) = body else {
         return refusal(StatusCode::BAD_REQUEST, "invalid_request");
     };
-    let (id, secret) = acme.issue(&wanted.name, now());
+    let (id, secret) = acme.issue(&wanted.name, now().to_string());
     let body = json!({
         "id": id, "secret": *secret, "name": wanted.name, "scopes": wanted.scopes,
     });
@@ -242,7 +242,7 @@ async fn delete_by_id(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refusal) = admin_only(&acme, &headers) {
+    if let Some(refusal) = refusal_unless_admin(&acme, &headers) {
         return refusal;
     }
     if acme.revoke(&id) {
@@ -252,11 +252,11 @@ async fn delete_by_id(
     }
 }
 
-fn admin_only(acme: &Acme, headers: &HeaderMap) -> Result<(), Response> {
+fn refusal_unless_admin(acme: &Acme, headers: &HeaderMap) -> Option<Response> {
     match acme.caller(headers) {
-        Caller::Admin => Ok(()),
-        Caller::Key(_) => Err(refusal(StatusCode::FORBIDDEN, "missing_scope")),
-        Caller::Nobody => Err(refusal(StatusCode::UNAUTHORIZED, "invalid_key")),
+        Caller::Admin => None,
+        Caller::Key(_) => Some(refusal(StatusCode::FORBIDDEN, "missing_scope")),
+        Caller::Nobody => Some(refusal(StatusCode::UNAUTHORIZED, "invalid_key")),
     }
 }
 
@@ -266,9 +266,4 @@ fn refusal(status: StatusCode, code: &str) -> Response {
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
-}
-
-/// The server's own clock, for the dates in its list; the run never sees this one.
-fn now() -> String {
-    jiff::Timestamp::now().to_string()
 }

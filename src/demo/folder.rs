@@ -24,6 +24,7 @@ pub(super) struct Addresses {
 pub(super) struct Admins<'a> {
     pub(super) acme: &'a str,
     pub(super) archive: &'a str,
+    pub(super) client_id: &'a str,
     pub(super) client_secret: &'a str,
 }
 
@@ -37,13 +38,13 @@ pub(super) fn fill(
     for directory in [STATE, "responder", "mail-agent/logs", "calendar-agent"] {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.join(directory))?;
     }
-    for (name, secret) in [
-        ("responder/acme.key", admins.acme),
-        ("responder/archive.key", admins.archive),
-        ("responder/inbox-client.secret", admins.client_secret),
-    ] {
-        append(&folder.join(name), secret)?;
-    }
+    append(&folder.join("responder/acme.key"), admins.acme)?;
+    append(&folder.join("responder/archive.key"), admins.archive)?;
+    let client = format!(
+        "{{\n  \"client_id\": \"{}\",\n  \"client_secret\": \"{}\"\n}}\n",
+        admins.client_id, admins.client_secret,
+    );
+    append(&folder.join("responder/inbox-client.json"), &Zeroizing::new(client))?;
     append(&folder.join("mail-agent/.env"), "# Settings of the mail agent\nLOG_LEVEL=info\n")?;
     append(&folder.join("calendar-agent/.env"), "LOG_LEVEL=info\n")?;
     append(

@@ -118,6 +118,7 @@ impl Lab {
         let admins = folder::Admins {
             acme: acme.admin(),
             archive: archive.admin(),
+            client_id: oauth::CLIENT_ID,
             client_secret: oauth.client_secret(),
         };
         let addresses = folder::Addresses { acme: acme_at, archive: archive_at, oauth: oauth_at };
@@ -242,6 +243,11 @@ fn serve(
 
 fn failing(doing: &'static str) -> impl FnOnce(io::Error) -> CannotStart {
     move |cause| CannotStart { doing, cause }
+}
+
+/// The servers' own clock, for the dates they tell; a run never sees it.
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
 }
 
 /// `prefix` and 32 letters and digits: 190 bits, more than anybody guesses.

@@ -16,13 +16,13 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::random;
+use super::{now, random};
 
 /// The only client there is.
 pub(super) const CLIENT_ID: &str = "mail-agent";
 
 /// An hour, as most servers give; longer than any demonstration.
-const LIFE_SECONDS: u32 = 3600;
+const LIFE_SECONDS: i64 = 3600;
 
 /// One authorization server with one confidential client.
 pub(super) struct OAuth {
@@ -37,6 +37,7 @@ struct Token {
     value: Zeroizing<String>,
     kind: Kind,
     grant: u64,
+    issued: i64,
     live: bool,
 }
 
@@ -103,7 +104,13 @@ impl OAuth {
 
     fn issue(&self, kind: Kind, grant: u64) -> Zeroizing<String> {
         let value = random(if kind == Kind::Access { "oat_" } else { "ort_" });
-        self.tokens().push(Token { value: value.clone(), kind, grant, live: true });
+        self.tokens().push(Token {
+            value: value.clone(),
+            kind,
+            grant,
+            issued: now().as_second(),
+            live: true,
+        });
         value
     }
 
@@ -212,15 +219,18 @@ async fn introspect(
         return invalid_client();
     }
     let Some(value) = fields.get("token") else { return bad_request("invalid_request") };
-    if !oauth.is_alive(value) {
+    let tokens = oauth.tokens();
+    let Some(token) = tokens.iter().find(|token| *token.value == *value && token.live) else {
         return Json(json!({ "active": false })).into_response();
-    }
+    };
     Json(json!({
         "active": true,
         "client_id": CLIENT_ID,
         "sub": CLIENT_ID,
         "token_type": "Bearer",
         "iss": oauth.issuer,
+        "iat": token.issued,
+        "exp": token.issued + LIFE_SECONDS,
     }))
     .into_response()
 }

@@ -25,6 +25,13 @@ def client(service):
     )
 
 
+def bootstrap():
+    """The only three requests that a new server accepts from nobody."""
+    create_user("admin")
+    allow_all("admin")
+    return create_key("admin")
+
+
 def create_user(name):
     return client("iam").create_user(UserName=name)["User"]["Arn"]
 
@@ -82,8 +89,8 @@ def whoami():
 COMMANDS = {
     function.__name__.replace("_", "-"): function
     for function in (
-        create_user, allow_all, create_key, disable_key, delete_key, list_keys, list_users,
-        create_role, assume_role, whoami,
+        bootstrap, create_user, allow_all, create_key, disable_key, delete_key, list_keys,
+        list_users, create_role, assume_role, whoami,
     )
 }
 
