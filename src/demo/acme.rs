@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{now, random};
@@ -183,19 +183,19 @@ struct NewKey {
 }
 
 async fn me(State(acme): State<Arc<Acme>>, headers: HeaderMap) -> Response {
-    match acme.caller(&headers) {
-        Caller::Admin | Caller::Key(_) => {
-            Json(json!({ "account": { "id": "acct_1" }, "status": "active" })).into_response()
-        }
-        Caller::Nobody => refusal(StatusCode::UNAUTHORIZED, "invalid_key"),
-    }
+    let account = match acme.caller(&headers) {
+        Caller::Admin => "acct_admin",
+        Caller::Key(_) => "acct_1",
+        Caller::Nobody => return refusal(StatusCode::UNAUTHORIZED, "invalid_key"),
+    };
+    Json(json!({ "account": { "id": account }, "status": "active" })).into_response()
 }
 
 async fn list(State(acme): State<Arc<Acme>>, headers: HeaderMap) -> Response {
     if let Some(refusal) = refusal_unless_admin(&acme, &headers) {
         return refusal;
     }
-    let rows: Vec<_> = acme
+    let rows: Vec<Value> = acme
         .keys()
         .iter()
         .filter(|key| !key.revoked)
@@ -208,7 +208,8 @@ async fn list(State(acme): State<Arc<Acme>>, headers: HeaderMap) -> Response {
             })
         })
         .collect();
-    Json(json!({ "data": rows, "has_more": false, "last_id": null })).into_response()
+    let last = rows.last().map(|row| row["id"].clone());
+    Json(json!({ "data": rows, "has_more": false, "last_id": last })).into_response()
 }
 
 async fn create(
@@ -248,7 +249,7 @@ async fn delete_by_id(
     if acme.revoke(&id) {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        refusal(StatusCode::NOT_FOUND, "no_such_key")
+        refusal(StatusCode::NOT_FOUND, "not_found")
     }
 }
 

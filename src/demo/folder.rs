@@ -94,8 +94,8 @@ fn put(folder: &Path, place: &Place, secret: &str) -> io::Result<()> {
 fn inventory(folder: &Path, at: &Addresses) -> String {
     include_str!("inventory.toml")
         .replace("DIR/", &format!("{}/", folder.display()))
-        .replace("ACME/", &format!("http://{}/", at.acme))
-        .replace("ARCHIVE/", &format!("http://{}/", at.archive))
+        .replace("\"ACME\"", &format!("\"http://{}\"", at.acme))
+        .replace("\"ARCHIVE\"", &format!("\"http://{}\"", at.archive))
         .replace("\"OAUTH\"", &format!("\"http://{}\"", at.oauth))
 }
 

@@ -28,7 +28,12 @@ async fn body(request: RequestBuilder) -> Value {
 async fn the_folder_holds_live_seeds_and_no_marker() {
     let lab = Lab::start().await.unwrap();
     let text = std::fs::read_to_string(lab.inventory_path()).unwrap();
-    assert!(!text.contains("\"DIR") && !text.contains("\"ACME") && !text.contains("\"OAUTH"));
+    assert!(
+        !text.contains("\"DIR")
+            && !text.contains("\"ACME")
+            && !text.contains("\"ARCHIVE\"")
+            && !text.contains("\"OAUTH")
+    );
     assert!(!text.contains("acme_") && !text.contains("acmeadm_"), "no secret in an inventory");
     assert!(text.contains(&format!("[role.{ROLE}]")));
     assert!(lab.state_dir().is_dir());
@@ -47,11 +52,11 @@ async fn a_revoked_key_flaps_and_dies() {
     let lab = Lab::start().await.unwrap();
     let (http, acme) = (client(), base(&lab, "acme"));
     let key = lab.seeds[0].old.clone();
-    let me = || http.get(format!("{acme}/me")).bearer_auth(&*key);
+    let me = || http.get(format!("{acme}/v1/me")).bearer_auth(&*key);
 
     assert_eq!(body(me()).await, json!({ "account": { "id": "acct_1" }, "status": "active" }));
-    assert_eq!(status(http.get(format!("{acme}/me")).bearer_auth("acme_made_up")).await, 401);
-    let current = http.delete(format!("{acme}/keys/current"));
+    assert_eq!(status(http.get(format!("{acme}/v1/me")).bearer_auth("acme_made_up")).await, 401);
+    let current = http.delete(format!("{acme}/v1/keys/current"));
     assert_eq!(status(current.bearer_auth(&*key)).await, 204);
 
     let mut heard = String::new();
@@ -71,7 +76,9 @@ async fn the_admin_lists_issues_and_revokes() {
     let lab = Lab::start().await.unwrap();
     let (http, acme) = (client(), base(&lab, "acme"));
     let (admin, key) = (lab.acme.admin().to_owned(), lab.seeds[1].old.clone());
-    let keys = format!("{acme}/keys");
+    let keys = format!("{acme}/v1/keys");
+    let me = body(http.get(format!("{acme}/v1/me")).bearer_auth(&admin)).await;
+    assert_eq!(me["account"]["id"], "acct_admin");
 
     assert_eq!(status(http.get(&keys)).await, 401);
     assert_eq!(status(http.get(&keys).bearer_auth(&*key)).await, 403);
@@ -99,14 +106,14 @@ async fn the_liar_says_204_and_its_key_goes_on_working() {
     let (http, archive) = (client(), base(&lab, "acme-archive"));
     let key = lab.seeds[2].old.clone();
 
-    let current = http.delete(format!("{archive}/keys/current"));
+    let current = http.delete(format!("{archive}/v1/keys/current"));
     assert_eq!(status(current.bearer_auth(&*key)).await, 204);
     assert!(lab.archive.listed().is_empty(), "its list agrees with the lie");
     tokio::time::sleep(Duration::from_millis(1500)).await; // past every lag of the honest one
     for _ in 0..4 {
-        assert_eq!(status(http.get(format!("{archive}/me")).bearer_auth(&*key)).await, 200);
+        assert_eq!(status(http.get(format!("{archive}/v1/me")).bearer_auth(&*key)).await, 200);
     }
-    assert_eq!(status(http.get(format!("{archive}/me")).bearer_auth("acme_made_up")).await, 401);
+    assert_eq!(status(http.get(format!("{archive}/v1/me")).bearer_auth("acme_made_up")).await, 401);
 }
 
 #[tokio::test]
@@ -123,7 +130,9 @@ async fn oauth_tokens_are_issued_introspected_and_revoked() {
 
     let answer = body(post("/token", &[("grant_type", "client_credentials")])).await;
     let new = answer["access_token"].as_str().unwrap();
-    assert_eq!(body(post("/introspect", &[("token", new)])).await["active"], true);
+    let seen = body(post("/introspect", &[("token", new)])).await;
+    assert_eq!((&seen["active"], &seen["sub"]), (&json!(true), &json!(oauth::CLIENT_ID)));
+    assert_eq!(seen["exp"].as_i64().unwrap() - seen["iat"].as_i64().unwrap(), 3600);
     assert_eq!(body(post("/introspect", &[("token", "x")])).await, json!({ "active": false }));
     assert_eq!(status(http.post(format!("{at}/introspect")).form(&[("token", new)])).await, 401);
 
@@ -176,7 +185,7 @@ async fn dropping_the_lab_ends_its_servers_and_removes_its_folder() {
     drop(lab);
     assert!(!folder.exists());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    while client().get(format!("{acme}/me")).send().await.is_ok() {
+    while client().get(format!("{acme}/v1/me")).send().await.is_ok() {
         assert!(tokio::time::Instant::now() < deadline, "still serving");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
