@@ -8,7 +8,10 @@ use crate::engine::call::{Answer, At, Values, Verb};
 use crate::engine::capability::{ProviderCapability, Way};
 use crate::secret::{Parts, Secret};
 
+pub mod catalog;
 mod client;
+pub mod http;
+pub mod spec;
 
 pub use client::{Clients, NoClient, SharedClients};
 
