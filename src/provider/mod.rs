@@ -11,6 +11,10 @@ use crate::secret::{Parts, Secret};
 mod aws_iam;
 mod client;
 mod redis;
+pub mod catalog;
+mod client;
+pub mod http;
+pub mod spec;
 
 pub use self::aws_iam::AwsIam;
 pub use self::redis::Redis;
