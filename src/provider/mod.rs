@@ -9,6 +9,7 @@ use crate::engine::capability::{ProviderCapability, Way};
 use crate::secret::{Parts, Secret};
 
 mod client;
+pub mod oauth;
 
 pub use client::{Clients, NoClient, SharedClients};
 
