@@ -32,6 +32,19 @@ type Builder = oauth2::Client<
     BasicRevocationErrorResponse,
 >;
 
+type TokenBuilder = oauth2::Client<
+    BasicErrorResponse,
+    Granted,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointSet,
+>;
+
 /// Which of the two tokens of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
@@ -228,19 +241,6 @@ impl<'a> Client<'a> {
         })
     }
 }
-
-type TokenBuilder = oauth2::Client<
-    BasicErrorResponse,
-    Granted,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
-    oauth2::EndpointNotSet,
-    oauth2::EndpointNotSet,
-    oauth2::EndpointNotSet,
-    oauth2::EndpointNotSet,
-    oauth2::EndpointSet,
->;
 
 /// A token or code that no issuer gave out.
 pub(super) const NOBODYS: &str = "rotate-asks-about-a-token-that-nobody-issued";

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use url::{Host, Url};
+use url::Url;
 
 use super::client::{Client, Granted};
+use super::discovery::is_private;
 use super::wire::Failure;
 use crate::engine::call::{At, Reason, Values};
 
@@ -85,14 +86,7 @@ pub(super) async fn consent(
 /// nobody signs in over plain http.
 fn page(uri: &str) -> Result<Url, Failure> {
     let url = Url::parse(uri).map_err(|_| Failure::from(Reason::Unexpected))?;
-    let private = match (url.scheme(), url.host()) {
-        ("https", Some(_)) => true,
-        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
-        ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
-        ("http", Some(Host::Domain(name))) => name == "localhost",
-        _ => false,
-    };
-    if private { Ok(url) } else { Err(Reason::Untrusted.into()) }
+    if is_private(&url) { Ok(url) } else { Err(Reason::Untrusted.into()) }
 }
 
 /// A code as it may stand on a terminal: no control characters, no lookalikes.

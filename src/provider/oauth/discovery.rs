@@ -167,18 +167,22 @@ impl Discoveries {
     }
 }
 
-/// Whether a URL has scheme, host and port of a base, no user, no fragment, and a scheme that a
-/// secret may travel by: https, or http to loopback.
+/// Whether a URL has scheme, host and port of a base, no user, no fragment, and nobody listening
+/// on the way.
 pub(super) fn lies_on_a_base(url: &Url, bases: &Bases) -> bool {
     let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    let private = match (url.scheme(), url.host()) {
+    bare && is_private(url) && bases.values().any(|base| base.origin() == url.origin())
+}
+
+/// Whether nobody on the way can listen: https, or http to loopback.
+pub(super) fn is_private(url: &Url) -> bool {
+    match (url.scheme(), url.host()) {
         ("https", Some(_)) => true,
         ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
         ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
         ("http", Some(Host::Domain(name))) => name == "localhost",
         _ => false,
-    };
-    bare && private && bases.values().any(|base| base.origin() == url.origin())
+    }
 }
 
 /// Reads the metadata document: RFC 8414 puts the well-known path before the issuer's own, OpenID

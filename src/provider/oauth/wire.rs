@@ -238,13 +238,10 @@ pub(super) async fn exchange(
     Ok(Answered { status, headers: std::mem::take(response.headers_mut()), body })
 }
 
-/// The other side's refusal. `invalid_client`, or a 401 without a word, refuses whoever
+/// The other side's refusal. A 401, or `invalid_client` whatever the status, refuses whoever
 /// authenticated the request and says nothing of its subject.
 fn refused(status: u16, said: Option<&str>) -> Failure {
-    let actor = match said {
-        Some(word) => word == "invalid_client",
-        None => status == 401,
-    };
+    let actor = status == 401 || said == Some("invalid_client");
     let reason = if actor { Reason::ActorRefused } else { Reason::Refused };
     Failure::Refused(Why { reason, status: Some(status), word: said.and_then(word) })
 }
@@ -266,18 +263,24 @@ fn dispatch(error: &reqwest::Error) -> Failure {
     }
     let mut cause = error.source();
     while let Some(inner) = cause {
-        if let Some(broken) = inner.downcast_ref::<io::Error>()
-            && broken.get_ref().is_some_and(|it| it.is::<rustls::Error>())
-        {
+        if inner.downcast_ref::<io::Error>().is_some_and(is_tls) {
             return Failure::NotSent(Reason::Tls);
         }
         // The connector's own error type is private; this is all it tells.
-        if inner.to_string() == "dns error" {
+        if inner.to_string() == "dns error" || inner.is::<rustls::pki_types::InvalidDnsNameError>()
+        {
             return Failure::NotSent(Reason::Dns);
         }
         cause = inner.source();
     }
     Failure::NotSent(Reason::Connect)
+}
+
+/// The TLS library wraps its error in an I/O error, and so does the connector once more.
+fn is_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls)
+    })
 }
 
 /// `Retry-After` in milliseconds: seconds, or a date held against the server's own `Date`, so
@@ -332,6 +335,7 @@ mod tests {
         };
         assert_eq!(reason(400, Some("invalid_client")), Reason::ActorRefused);
         assert_eq!(reason(401, None), Reason::ActorRefused);
+        assert_eq!(reason(401, Some("invalid_token")), Reason::ActorRefused);
         assert_eq!(reason(400, Some("invalid_grant")), Reason::Refused);
         assert_eq!(reason(403, None), Reason::Refused);
     }

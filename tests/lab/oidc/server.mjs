@@ -50,6 +50,8 @@ const provider = new Provider(issuer, {
 });
 
 server.on('request', provider.callback());
+// Whoever waited for `ready` may have stopped reading.
+process.stdout.on('error', () => {});
 process.stdin.resume();
 process.stdin.on('end', () => process.exit(0));
 console.log(`ready ${issuer}`);
