@@ -9,11 +9,11 @@ use crate::engine::capability::{ProviderCapability, Way};
 use crate::secret::{Parts, Secret};
 
 mod aws_iam;
-mod client;
-mod redis;
 pub mod catalog;
 mod client;
 pub mod http;
+pub mod oauth;
+mod redis;
 pub mod spec;
 
 pub use self::aws_iam::AwsIam;
