@@ -51,7 +51,9 @@ pub fn changes(old: &Summary, new: &Summary) -> Vec<String> {
     }
     for (provider, now) in &new.hosts {
         let Some(before) = old.hosts.get(provider) else { continue };
-        changed.extend(now.difference(before).map(|host| format!("{provider} reaches {host}, a new host")));
+        changed.extend(
+            now.difference(before).map(|host| format!("{provider} reaches {host}, a new host")),
+        );
     }
     changed
 }
@@ -68,7 +70,9 @@ mod tests {
     #[test]
     fn what_is_gone_and_what_is_new() {
         let entry = |name: &str| {
-            format!("[[role.mail.credential]]\nname = '{name}'\nprovider = 'acme'\nsecret = 'env:A'\n")
+            format!(
+                "[[role.mail.credential]]\nname = '{name}'\nprovider = 'acme'\nsecret = 'env:A'\n"
+            )
         };
         let old = summary(&(entry("a") + &entry("b")), "keys.example.com");
         let new = summary(&(entry("b") + &entry("c")), "keys.example.net");

@@ -120,7 +120,7 @@ pub(crate) fn scan(text: &str) -> Vec<Leak> {
     let mut at = 0;
     let mut before = b' ';
     while let Some(byte) = bytes.get(at) {
-        if !before.is_ascii_alphanumeric()
+        if (!before.is_ascii_alphanumeric() || *byte == b':')
             && let Some(leak) = leak_at(text, at, *byte)
         {
             at = leak.span.end.max(at + 1);
@@ -326,11 +326,24 @@ mod tests {
     #[test]
     fn ordinary_text_is_left_alone() {
         for text in [
-            "sk-", "sk-...", "task-management-and-review-agent-2", "sk-learn-model-training-agent-2",
-            "xoxb-your-token-goes-here", "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "eyJ", "eyJ.eyJ.",
-            "AKIAIOSFODNN7EXAMPLE", "https://user@host/", "https://host:443/a@b", "a://:@b",
-            "https://user:{{ password }}@host", "-----BEGIN CERTIFICATE-----", "-----BEGIN ",
-            "dotenv:/srv/mail-agent/.env#OPENAI_API_KEY", "org:12345678", "é•",
+            "sk-",
+            "sk-...",
+            "task-management-and-review-agent-2",
+            "sk-learn-model-training-agent-2",
+            "xoxb-your-token-goes-here",
+            "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            "eyJ",
+            "eyJ.eyJ.",
+            "AKIAIOSFODNN7EXAMPLE",
+            "https://user@host/",
+            "https://host:443/a@b",
+            "a://:@b",
+            "https://user:{{ password }}@host",
+            "-----BEGIN CERTIFICATE-----",
+            "-----BEGIN ",
+            "dotenv:/srv/mail-agent/.env#OPENAI_API_KEY",
+            "org:12345678",
+            "é•",
         ] {
             assert_eq!(found(text), [""; 0], "{text}");
         }
@@ -341,9 +354,12 @@ mod tests {
         assert!(is_dense("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), "an AWS secret key");
         assert!(is_dense("x=q8Zr2VtYp0LmN4sKdJf7HgWcXa9BeUiO"));
         for text in [
-            "0123456789abcdef0123456789abcdef", "da39a3ee5e6b4b0d3255bfef95601890afd80709",
-            "/srv/Agents/MailAgent2/Workspace/Config9", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
-            "TheQuickBrownFoxJumpsOverTheLazyDog", "support-platform@example.com",
+            "0123456789abcdef0123456789abcdef",
+            "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            "/srv/Agents/MailAgent2/Workspace/Config9",
+            "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+            "TheQuickBrownFoxJumpsOverTheLazyDog",
+            "support-platform@example.com",
         ] {
             assert!(!is_dense(text), "{text}");
         }

@@ -17,6 +17,7 @@ pub mod durations;
 mod excerpt;
 mod index;
 mod leak;
+pub mod mark;
 mod parse;
 mod position;
 mod reference;

@@ -64,6 +64,6 @@ mod tests {
         let mut problems = [at(text.len()), at(7), at(0), at(4), at(2), at(9_999)];
         locate(&mut problems, text, &lines);
         let seen: Vec<_> = problems.iter().map(|p| (p.line, p.column)).collect();
-        assert_eq!(seen, [(1, 1), (2, 1), (2, 3), (2, 3), (4, 1), (4, 1)], "7 is inside of •");
+        assert_eq!(seen, [(1, 1), (2, 1), (2, 2), (2, 3), (4, 1), (4, 1)], "4 is in é, 7 in •");
     }
 }

@@ -210,7 +210,8 @@ impl SecretRef {
 
     fn absolute(&self) -> Result<(), BadReference> {
         let path = self.path.as_bytes();
-        let drive = matches!(path, [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+        let drive =
+            matches!(path, [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
         if path.starts_with(b"/") || drive {
             return Ok(());
         }
@@ -351,11 +352,15 @@ mod tests {
             ("hunter2", "this is no reference to a secret"),
             ("Hunter2:x", "this is no reference to a secret"),
             ("sk-proj-abcDEF123456ghiJKL7890", "a secret stands where a reference to one belongs"),
-            ("env:ghp_0123456789abcdefghijABCDEFGHIJ012345",
-             "a secret stands where a reference to one belongs"),
+            (
+                "env:ghp_0123456789abcdefghijABCDEFGHIJ012345",
+                "a secret stands where a reference to one belongs",
+            ),
             ("AKIAIOSFODNN7EXAMPLE", "a secret stands where a reference to one belongs"),
-            ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-             "a secret stands where a reference to one belongs"),
+            (
+                "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+                "a secret stands where a reference to one belongs",
+            ),
             ("postgres://a:b@host/db", "an address stands where a reference belongs"),
             ("env:", "the reference names no path"),
             ("env:#K", "the reference names no path"),

@@ -62,10 +62,7 @@ impl Nearest {
 }
 
 /// The nearest of `candidates`, for a single question.
-pub fn nearest<'a>(
-    wanted: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     Nearest::default().find(wanted, candidates)
 }
 

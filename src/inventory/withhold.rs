@@ -1,5 +1,8 @@
 //! What an inventory that others may have written is not allowed to do.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use super::{Credential, Inventory, LineIndex, Problem, Reload, SecretRef, VarValue, locate};
 
 impl Inventory {
@@ -8,17 +11,16 @@ impl Inventory {
     /// used. `text` is the one it was parsed from.
     pub fn withhold_code(&mut self, text: &str, because: &str) {
         let mut problems = Vec::new();
-        let tell = |span: &std::ops::Range<usize>, what: &str| {
-            let hint = "make the file and the directories above it yours alone, then run again";
-            Problem::at(span.clone(), format!("{what} is not used: {because}")).hint(hint.to_owned())
+        let tell = |span: &Range<usize>, what: &str| {
+            Problem::at(span.clone(), format!("{what} is not used: {because}"))
+                .hint(YOURS.to_owned())
         };
-        for (id, provider) in std::mem::take(&mut self.providers) {
-            if provider.base.is_empty() {
-                self.providers.insert(id, provider);
-            } else {
-                problems.push(tell(&provider.span, &format!("the address of `{id}`")));
-            }
+        let moved = self.providers.values().filter(|it| !it.base.is_empty());
+        let moved: BTreeSet<String> = moved.map(|it| it.id.clone()).collect();
+        for provider in self.providers.values().filter(|it| moved.contains(&it.id)) {
+            problems.push(tell(&provider.span, &format!("the address of `{}`", provider.id)));
         }
+        self.drop_providers(&moved, because);
         for role in self.roles.values_mut() {
             if role.stop.take().is_some() {
                 problems.push(tell(&role.span, "`stop`").of(Some(&role.name), None));
@@ -39,7 +41,31 @@ impl Inventory {
         self.problems.append(&mut problems);
         locate(&mut self.problems, text, &LineIndex::new(text));
     }
+
+    /// Takes out providers at addresses that must not be called. Who is with them cannot be used:
+    /// at the vendor's own address his secret would reach a stranger.
+    pub(super) fn drop_providers(&mut self, ids: &BTreeSet<String>, because: &str) {
+        if ids.is_empty() {
+            return;
+        }
+        self.providers.retain(|id, _| !ids.contains(id));
+        let roles = self.roles.values_mut();
+        let of_roles = roles.flat_map(|role| {
+            let name = &role.name;
+            role.credentials.iter_mut().map(move |it| (Some(name.as_str()), it))
+        });
+        for (role, it) in of_roles.chain(self.admins.values_mut().map(|it| (None, it))) {
+            if ids.contains(&it.provider) {
+                it.unusable = true;
+                let span = it.spans.get("provider").unwrap_or(&it.span).clone();
+                let message = format!("[provider.{}] is not used: {because}", it.provider);
+                self.problems.push(Problem::at(span, message).of(role, Some(&it.name)));
+            }
+        }
+    }
 }
+
+const YOURS: &str = "make the file and the directories above it yours alone, then run again";
 
 fn withhold(credential: &mut Credential) -> Vec<&'static str> {
     let mut taken = Vec::new();
@@ -96,14 +122,14 @@ base = "https://elsewhere.example.com"
         assert_eq!(role.stop, None);
         assert_eq!(role.credentials[0].reload, Reload::Unsaid);
         assert_eq!(role.credentials[0].deliver.len(), 1);
-        assert!(!role.credentials[0].unusable);
-        assert!(role.credentials[1].unusable);
+        assert!(role.credentials.iter().all(|it| it.unusable), "at whose address?");
         assert!(inventory.providers.is_empty());
         let told: Vec<_> = inventory.problems.iter().map(|p| format!("{}: {p}", p.line)).collect();
         assert_eq!(
             told,
             [
                 "2: mail: `stop` is not used: others may write it",
+                "6: mail/a: [provider.acme] is not used: others may write it",
                 "4: mail/a: `reload` is not used: others may write it",
                 "4: mail/a: `cmd:` under `deliver` is not used: others may write it",
                 "10: mail/b: `cmd:` under `secret` is not used: others may write it",

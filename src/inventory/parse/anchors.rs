@@ -2,7 +2,7 @@
 
 use toml::de::DeTable;
 
-use super::read::{Entry, Field};
+use super::read::{Entry, Field, is_name};
 
 /// Where each entry begins; it reaches as far as the next one.
 pub(super) struct Anchors<'a>(Vec<(usize, Entry<'a>)>);
@@ -21,6 +21,7 @@ impl<'a> Anchors<'a> {
             let credentials = role.get_ref().get("credential").and_then(|c| c.get_ref().as_array());
             for credential in credentials.into_iter().flatten() {
                 let name = credential.get_ref().get("name").and_then(|n| n.get_ref().as_str());
+                let name = name.filter(|name| is_name(name));
                 anchors.0.push((credential.span().start, Entry { credential: name, ..entry }));
             }
         }

@@ -44,33 +44,28 @@ impl Reader<'_> {
             self.wrong_type(entry, "credential", field, "a table, [[role.ROLE.credential]]");
             return None;
         };
-        let given = table.get("name").and_then(|name| name.get_ref().as_str()).map(str::to_owned);
-        let entry = Entry { credential: given.as_deref(), ..entry };
+        let by_line = format!("line-{}", self.lines.line(field.span().start));
+        let given = table.get("name").and_then(|name| name.get_ref().as_str());
+        // Without a name that can be called, its line: contain can still end it.
+        let name = given.filter(|name| is_name(name)).unwrap_or(&by_line);
+        let entry = Entry { credential: Some(name), ..entry };
         self.sweep(entry, field, true);
-        let name = self.credential_name(entry, field, table);
-        let entry = Entry { credential: Some(&name), ..entry };
+        match table.get("name") {
+            Some(name) => {
+                if let Some(name) = self.string(entry, "name", name) {
+                    self.name(entry, name.get_ref(), name.span(), "a credential");
+                }
+            }
+            None => {
+                let hint = "add a name: commands and the report call it ROLE/NAME";
+                self.wrong(entry, field.span(), "`name` is missing", hint);
+            }
+        }
         self.known_keys(entry, table, &OF_ROLE, "a credential");
-        let mut credential = self.credential(entry, name.clone(), field.span(), table);
+        let mut credential = self.credential(entry, name.to_owned(), field.span(), table);
         let through = self.strings(entry, table, "through");
         credential.through = through.into_iter().map(Spanned::into_inner).collect();
         Some(credential)
-    }
-
-    /// Its name; its line where it has none, so that contain can still end it.
-    fn credential_name(&mut self, entry: Entry<'_>, field: &Field<'_>, table: &DeTable<'_>) -> String {
-        let by_line = format!("line-{}", self.lines.line(field.span().start));
-        let unnamed = Entry { credential: Some(&by_line), ..entry };
-        if table.get("name").is_none() {
-            let hint = "add a name: commands and the report call it ROLE/NAME";
-            self.wrong(unnamed, field.span(), "`name` is missing", hint);
-        }
-        match self.text(unnamed, table, "name") {
-            Some(name) => {
-                self.name(unnamed, name.get_ref(), name.span(), "a credential");
-                if is_name(name.get_ref()) { name.into_inner() } else { by_line }
-            }
-            None => by_line,
-        }
     }
 
     fn credential(
@@ -170,7 +165,12 @@ impl Reader<'_> {
             let parts = self.parts(entry, &key, field, spans);
             if parts.values().any(|place| !place.is_writable()) {
                 let message = format!("`{key}` cannot be written: it is only ever read");
-                self.wrong(entry, field.span(), &message, "name a place that keeps what is written");
+                self.wrong(
+                    entry,
+                    field.span(),
+                    &message,
+                    "name a place that keeps what is written",
+                );
                 continue;
             }
             if !parts.is_empty() {
@@ -198,7 +198,8 @@ impl Reader<'_> {
                 None => Reload::Unsaid,
             },
             _ => {
-                let want = "a command as a list of arguments, or \"none\" where it is read on each use";
+                let want =
+                    "a command as a list of arguments, or \"none\" where it is read on each use";
                 self.wrong_type(entry, "reload", field, want);
                 Reload::Unsaid
             }
@@ -267,7 +268,9 @@ fn literal(value: &DeValue<'_>) -> Option<Value> {
     Some(match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Boolean(it) => Value::Bool(*it),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok()?.into(),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok()?.into()
+        }
         DeValue::Float(number) => {
             Value::Number(serde_json::Number::from_f64(number.as_str().parse().ok()?)?)
         }

@@ -55,6 +55,8 @@ impl Inventory {
         }
         resolve::resolve(&mut inventory, &mut reader);
         inventory.problems = reader.problems;
+        let because = "its address cannot be used";
+        inventory.drop_providers(&reader.no_address, because);
         locate(&mut inventory.problems, text, &lines);
         Ok(inventory)
     }

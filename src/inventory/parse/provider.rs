@@ -23,12 +23,17 @@ impl Reader<'_> {
         self.sweep(entry, field, true);
         self.name(entry, name.get_ref(), name.span(), "a provider");
         self.known_keys(entry, table, &["file", "base", "proof", "limits"], "a provider");
+        let before = self.problems.len();
+        let bases = self.bases(table);
+        if self.problems.len() > before {
+            self.no_address.insert(name.get_ref().to_string());
+        }
         let id = name.get_ref().to_string();
         let file = self.text(entry, table, "file").map_or_else(|| id.clone(), Spanned::into_inner);
         let provider = ProviderAt {
             span: field.span(),
             file,
-            base: self.bases(table),
+            base: bases,
             proof: self.proof(table),
             limits: self.limits(table),
             id: id.clone(),

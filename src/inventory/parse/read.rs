@@ -33,6 +33,8 @@ pub(super) struct Reader<'a> {
     pub(super) lines: &'a LineIndex,
     /// What roles name elsewhere.
     pub(super) links: Vec<Link>,
+    /// Providers of the inventory whose address cannot be used.
+    pub(super) no_address: BTreeSet<String>,
     leaks: &'a [Leak],
     /// Leaks already told with the entry they stand in, by index.
     reported: BTreeSet<usize>,
@@ -47,6 +49,7 @@ impl<'a> Reader<'a> {
             nearest: Nearest::default(),
             lines,
             links: Vec::new(),
+            no_address: BTreeSet::new(),
             leaks,
             reported: BTreeSet::new(),
             tainted: BTreeSet::new(),
@@ -63,14 +66,26 @@ impl<'a> Reader<'a> {
         self.leaks.iter().enumerate().filter(|(i, _)| !told(i)).map(|(_, leak)| leak).collect()
     }
 
-    pub(super) fn wrong(&mut self, entry: Entry<'_>, span: Range<usize>, message: &str, hint: &str) {
+    pub(super) fn wrong(
+        &mut self,
+        entry: Entry<'_>,
+        span: Range<usize>,
+        message: &str,
+        hint: &str,
+    ) {
         let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
         let problem = Problem::at(span, message).of(entry.role, entry.credential).hint(hint);
         self.problems.push(problem);
     }
 
     /// A value of the wrong type: it may be a secret in the wrong place, so it is masked.
-    pub(super) fn wrong_type(&mut self, entry: Entry<'_>, key: &str, field: &Field<'_>, want: &str) {
+    pub(super) fn wrong_type(
+        &mut self,
+        entry: Entry<'_>,
+        key: &str,
+        field: &Field<'_>,
+        want: &str,
+    ) {
         let message = format!("`{key}` must be {want}, not {}", type_name(field.get_ref()));
         let problem = Problem::at(field.span(), message).of(entry.role, entry.credential);
         self.problems.push(problem.masking(field.span()));
@@ -216,7 +231,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole number from 1.
-    pub(super) fn count(&mut self, entry: Entry<'_>, table: &DeTable<'_>, key: &str) -> Option<u32> {
+    pub(super) fn count(
+        &mut self,
+        entry: Entry<'_>,
+        table: &DeTable<'_>,
+        key: &str,
+    ) -> Option<u32> {
         let field = table.get(key)?;
         let count = match field.get_ref() {
             DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix()).ok(),

@@ -53,7 +53,11 @@ impl Names {
     fn of(inventory: &Inventory) -> Self {
         let names = |role: &Role| role.credentials.iter().map(|it| it.name.clone()).collect();
         Self {
-            by_role: inventory.roles.iter().map(|(name, role)| (name.clone(), names(role))).collect(),
+            by_role: inventory
+                .roles
+                .iter()
+                .map(|(name, role)| (name.clone(), names(role)))
+                .collect(),
             admins: inventory.admins.keys().cloned().collect(),
         }
     }

@@ -10,8 +10,18 @@ use super::resolve::Link;
 use crate::inventory::{Credential, Inventory, Mark, Platform, Role, Vendor};
 
 const OF_ROLE: [&str; 12] = [
-    "purpose", "owner", "authorized_by", "vendor", "delegates_to", "platform", "stop", "evidence",
-    "uses", "contained", "disabled", "credential",
+    "purpose",
+    "owner",
+    "authorized_by",
+    "vendor",
+    "delegates_to",
+    "platform",
+    "stop",
+    "evidence",
+    "uses",
+    "contained",
+    "disabled",
+    "credential",
 ];
 
 impl Reader<'_> {
@@ -151,7 +161,8 @@ impl Reader<'_> {
     /// Tells of a name given twice. The second is burned as much as the first: it goes on under
     /// its line, unless it is the same thing written twice.
     fn renamed(&mut self, entry: Entry<'_>, first: &Credential, second: &mut Credential) {
-        let message = format!("`{}` is the name of the credential in line {}", second.name, first.line);
+        let message =
+            format!("`{}` is the name of the credential in line {}", second.name, first.line);
         let name = format!("{}@line-{}", second.name, second.line);
         let entry = Entry { credential: Some(&name), ..entry };
         self.wrong(entry, second.span.clone(), &message, "give it another name");
