@@ -52,6 +52,9 @@ pub struct Var {
     pub optional: bool,
     /// Where a person finds it.
     pub say: Option<String>,
+    /// Kinds whose authentication or calls name it; empty where that is not known.
+    #[serde(default)]
+    pub kinds: Vec<String>,
 }
 
 /// At most `count` in any window of `per_ms` milliseconds.

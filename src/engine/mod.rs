@@ -11,6 +11,7 @@
 mod ask;
 pub mod call;
 pub mod capability;
+pub mod check;
 mod credential;
 mod fold;
 pub mod outline;

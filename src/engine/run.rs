@@ -155,11 +155,24 @@ impl Run {
         harmful.map(|(id, _)| *id).collect()
     }
 
-    /// Secrets that nothing in this run needs any more: the old ones whose verdict is final. New
-    /// ones stay sealed for ever, as the only copy besides their places.
-    pub fn no_longer_needed(&self, subject: Subject) -> &[SecretId] {
-        let done = self.machines.get(subject.0 as usize).filter(|machine| machine.closed);
-        done.map_or(&[], |machine| &machine.old.secrets)
+    /// Secrets that nothing needs once the run is over: admins', and old ones that are proved
+    /// dead. New ones stay sealed, the only copy besides their places.
+    pub fn secrets_no_longer_needed(&self) -> Vec<SecretId> {
+        let kept: BTreeSet<SecretId> = self
+            .facts()
+            .into_values()
+            .flat_map(|facts| [facts.old, facts.new])
+            .flatten()
+            .flat_map(|side| side.secrets)
+            .collect();
+        let actors = self.actors.iter().flat_map(|actor| &actor.side.secrets);
+        let old = self.machines.iter().flat_map(|machine| &machine.old.secrets);
+        actors.chain(old).filter(|id| !kept.contains(id)).copied().collect()
+    }
+
+    /// Whether it was told that its journal is lost.
+    pub fn lost_its_journal(&self) -> bool {
+        self.journal_lost.is_some()
     }
 
     /// Takes what happened.

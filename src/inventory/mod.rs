@@ -1,15 +1,37 @@
 //! The inventory: every credential granted to each role. Text in, types out; pure.
+//!
+//! [`Inventory::parse`] fails only where nothing can be understood. Everything else that is wrong
+//! is collected in [`Inventory::problems`], and what it stands in is used as far as it can be: a
+//! slip in one entry must not keep another one alive. No secret is ever held here: one that was
+//! written into the text is overwritten before anything is parsed.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 use serde_json::Value;
+use zeroize::Zeroizing;
 
+mod changes;
+pub mod durations;
+mod excerpt;
+mod index;
+mod leak;
+pub mod mark;
+mod parse;
+mod position;
 mod reference;
+mod similarity;
+mod withhold;
 
+pub use changes::{Summary, changes};
+pub use excerpt::render;
+pub use index::Index;
+pub(crate) use position::{LineIndex, locate};
 pub use reference::{BadReference, Part, SecretRef};
+pub use similarity::{Nearest, nearest};
 
 /// What the text says, every reference resolved.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +65,75 @@ pub struct Problem {
     pub message: String,
     /// An imperative: what to do.
     pub hint: Option<String>,
+    /// A byte range that may hold a secret: excerpts show it as dots.
+    pub mask: Option<Range<usize>>,
+}
+
+/// A secret that stands in the text itself, for the one store that may read it there.
+///
+/// `reference` is one that [`Inventory::parse`] made of it (`inventory:START-END`); none if it does
+/// not name a TOML string of this text.
+pub fn literal(text: &str, reference: &SecretRef) -> Option<Zeroizing<String>> {
+    let (start, end) = reference.path.split_once('-')?;
+    let source = text.get(start.parse().ok()?..end.parse().ok()?)?;
+    match toml::de::DeValue::parse(source).ok()?.into_inner() {
+        toml::de::DeValue::String(value) => Some(Zeroizing::new(value.into_owned())),
+        _ => None,
+    }
+}
+
+impl Problem {
+    pub(crate) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self {
+            span,
+            line: 0,
+            column: 0,
+            role: None,
+            credential: None,
+            message: message.into(),
+            hint: None,
+            mask: None,
+        }
+    }
+
+    pub(crate) fn of(mut self, role: Option<&str>, credential: Option<&str>) -> Self {
+        self.role = role.map(str::to_owned);
+        self.credential = credential.map(str::to_owned);
+        self
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    pub(crate) fn masking(mut self, span: Range<usize>) -> Self {
+        self.mask = Some(span);
+        self
+    }
+}
+
+/// `ROLE/NAME: what is wrong`, without its place.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.role, &self.credential) {
+            (Some(role), Some(credential)) => write!(f, "{role}/{credential}: ")?,
+            (Some(name), None) => write!(f, "{name}: ")?,
+            (None, Some(name)) => write!(f, "admin {name}: ")?,
+            (None, None) => {}
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// A text that is no TOML: nothing in it can be understood, and nothing was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", one_line_each(&self.0))]
+pub struct Problems(pub Vec<Problem>);
+
+fn one_line_each(problems: &[Problem]) -> String {
+    let line = |p: &Problem| format!("line {}, column {}: {p}", p.line, p.column);
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// One agent role.
@@ -133,8 +224,12 @@ pub enum Reload {
 /// One credential, of a role or an `[admin.*]`.
 #[derive(Clone, Debug, Default)]
 pub struct Credential {
-    /// Its name in the role, or of the admin.
+    /// Its name in the role, or of the admin. One that has none, or has another's, is known by its
+    /// line: `line-57`, `openai@line-57`.
     pub name: String,
+    /// Too much is wrong with it for any call: contain leaves it out and reports its line. What
+    /// else is wrong with an entry is a problem, but no reason to leave a credential alive.
+    pub unusable: bool,
     /// Where it stands.
     pub span: Range<usize>,
     /// Line of its table header, from 1.
@@ -167,8 +262,9 @@ pub struct Credential {
     pub through: Vec<String>,
     /// Network segment that reaches its provider.
     pub segment: Option<String>,
-    /// Spans of the values above by dotted key (`admin`, `vars.project`, `secret.sid`), so that
-    /// what only the provider file can tell is reported at its place.
+    /// Spans of the values above by dotted key (`admin`, `admin.server`, `vars.project`,
+    /// `secret.sid`, `deliver.0`, `deliver.0.sid`), so that what only the provider file can tell is
+    /// reported at its place.
     pub spans: BTreeMap<String, Range<usize>>,
 }
 

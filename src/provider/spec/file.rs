@@ -117,6 +117,7 @@ fn var(table: &Table<'_>) -> Var {
         default: default.map(to_json),
         optional: table.boolean("optional").unwrap_or(false),
         say: table.string("say").map(|text| (*text.get_ref()).into()),
+        kinds: Vec::new(),
     };
     table.finish();
     read
