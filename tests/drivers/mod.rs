@@ -1,6 +1,8 @@
 //! Real servers on free loopback ports, and the parties that calls are made with.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,8 +13,8 @@ use rotate::provider::{Acting, Bases, Driver, Reply, Secrets};
 use rotate::secret::{Parts, Secret};
 use serde_json::Value;
 
-/// moto takes 6 s to start when the machine is busy; three times that is broken.
-const START: Duration = Duration::from_secs(20);
+/// moto takes 6 s to start when the machine is busy; five times that is broken.
+const START: Duration = Duration::from_secs(30);
 
 /// A server of our own, ended with the test.
 pub struct Server {
@@ -23,28 +25,39 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `program` with arguments made from its port and folder; waits until it listens.
-    pub fn start(program: &Path, command: impl FnOnce(&mut Command, u16, &Path)) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
-        let port = free_port();
-        let mut run = Command::new(program);
-        run.current_dir(dir.path()).stdin(Stdio::null());
-        run.stdout(Stdio::null()).stderr(Stdio::null());
-        command(&mut run, port, dir.path());
-        let child = run.spawn().expect("the server starts");
-        let mut server = Self { child, port, _dir: dir };
-        server.wait();
-        server
+    /// Starts `program` with arguments made from its port and folder; waits until it listens. A
+    /// port can be taken between finding and using it: who ends at once is started again.
+    pub fn start(program: &Path, command: impl Fn(&mut Command, u16, &Path)) -> Self {
+        for _ in 0..3 {
+            let dir = tempfile::tempdir().expect("a folder");
+            let port = free_port();
+            let mut run = Command::new(program);
+            run.current_dir(dir.path()).stdin(Stdio::null());
+            run.stdout(Stdio::null()).stderr(Stdio::null());
+            if let Some(libraries) = libraries(program) {
+                run.env("LD_LIBRARY_PATH", libraries);
+            }
+            command(&mut run, port, dir.path());
+            let child = run.spawn().expect("the server starts");
+            let mut server = Self { child, port, _dir: dir };
+            if server.listens() {
+                return server;
+            }
+        }
+        panic!("{} ended at once, three times", program.display());
     }
 
-    fn wait(&mut self) {
+    fn listens(&mut self) -> bool {
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
         let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if TcpStream::connect(address).is_ok() {
+                return true;
+            }
             assert!(begun.elapsed() < START, "the server does not listen");
-            assert!(matches!(self.child.try_wait(), Ok(None)), "the server has ended");
             std::thread::sleep(Duration::from_millis(20));
         }
+        false
     }
 }
 
@@ -60,20 +73,33 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-/// Where a server's program is: in the folder that the test runner fills, or installed. A machine
+/// Where a server's program is: in the folder that `tests/run` fills, or installed. A machine
 /// without it skips the test and says so; where `CI=true` that is a failure.
 pub fn program(name: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("ROTATE_TEST_CACHE")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache"), PathBuf::from);
+    let cache = cache();
     let mut folders =
-        vec![cache.join("venv/bin"), cache.join("debian/usr/bin"), cache.join("debian/usr/sbin")];
+        vec![cache.join("python/bin"), cache.join("venv/bin"), cache.join("debian/usr/bin")];
     folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     let found = folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
     if found.is_none() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} is not installed");
-        eprintln!("skipped: {name} is not installed");
+        let ci = std::env::var("CI").as_deref() == Ok("true");
+        assert!(!ci, "{name} is missing: run tests/run");
+        // Not `eprintln!`, which the harness keeps to itself when a test passes.
+        let _ = writeln!(std::io::stderr(), "skipped: {name} is missing: run tests/run");
     }
     found
+}
+
+fn cache() -> PathBuf {
+    std::env::var_os("ROTATE_TEST_CACHE")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache"), PathBuf::from)
+}
+
+/// What an unpacked package needs beside it: Debian keeps one folder of libraries per machine.
+fn libraries(program: &Path) -> Option<OsString> {
+    let root = cache().join("debian");
+    let folders = std::fs::read_dir(program.starts_with(&root).then_some(root)?.join("usr/lib"));
+    std::env::join_paths(folders.ok()?.flatten().map(|folder| folder.path())).ok()
 }
 
 /// A role's credential or an admin, as the world hands it to a driver.

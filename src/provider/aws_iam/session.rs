@@ -19,6 +19,9 @@ use crate::provider::{Acting, Bases};
 /// Where IAM and the global STS address sign, everywhere but in China and GovCloud.
 const REGION: &str = "us-east-1";
 
+/// The addresses of the provider file.
+const OURS: [&str; 2] = ["iam.amazonaws.com", "sts.amazonaws.com"];
+
 /// One credential at both services.
 pub(super) struct Session {
     pub(super) iam: aws_sdk_iam::Client,
@@ -35,8 +38,7 @@ impl Session {
     ) -> Result<Self, Failure> {
         let missing = || Failure::refused(Reason::MissingValue);
         let iam = bases.get("api").ok_or_else(missing)?;
-        // An inventory that names one address means it for both.
-        let sts = bases.get("sts").unwrap_or(iam);
+        let sts = bases.get("sts").filter(|sts| pair(iam, sts)).unwrap_or(iam);
         let region = Region::new(text(acting, "region").unwrap_or(REGION).to_owned());
         let connector = Connector::new(client);
         let credentials = match acting.kind.as_str() {
@@ -62,6 +64,13 @@ impl Session {
             connector,
         })
     }
+}
+
+/// Whether both addresses are of one system. An inventory that names another for IAM alone means
+/// it for STS too: AWS does not know the keys of another server, and shall not see them.
+fn pair(iam: &Url, sts: &Url) -> bool {
+    let [our_iam, our_sts] = OURS;
+    sts.host_str() != Some(our_sts) || iam.host_str() == Some(our_iam)
 }
 
 fn from_parts(acting: &Acting) -> Result<Credentials, Failure> {
@@ -99,4 +108,20 @@ async fn from_chain(
 
 fn text<'a>(acting: &'a Acting, name: &str) -> Option<&'a str> {
     acting.vars.get(name).and_then(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inventory_that_names_one_address_means_it_for_both() {
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        let (iam, sts) = (url("https://iam.amazonaws.com"), url("https://sts.amazonaws.com"));
+        assert!(pair(&iam, &sts));
+        assert!(!pair(&url("http://127.0.0.1:5000"), &sts));
+        let regional = url("https://sts.cn-north-1.amazonaws.com.cn");
+        assert!(pair(&url("https://iam.cn-north-1.amazonaws.com.cn"), &regional));
+        assert!(pair(&url("http://127.0.0.1:5000"), &url("http://127.0.0.1:5001")));
+    }
 }
