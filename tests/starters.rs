@@ -37,6 +37,10 @@ fn moto_as_it_is_goes_on_accepting_an_inactive_key() {
     assert!(moto.ask(&moto.admin, &["delete-key", "mail", &old.id]).is_null());
     assert_eq!(moto.ask(&old, &["whoami"])["refused"], "InvalidClientTokenId");
     assert!(moto.is_alive(&new));
+
+    let role = moto.ask(&moto.admin, &["create-role", "mail"]);
+    let session = moto.ask(&moto.admin, &["assume-role", role.as_str().unwrap()]);
+    assert!(moto.is_alive(&lab::AwsKey::from(session)), "a session of a role");
 }
 
 #[test]

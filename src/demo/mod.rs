@@ -29,7 +29,8 @@ pub(crate) const ROLE: &str = "mail-agent";
 
 /// The running lab. Dropping it ends the servers and removes the folder.
 pub(crate) struct Lab {
-    folder: TempDir,
+    folder: PathBuf,
+    _removed_on_drop: TempDir,
     acme: Arc<Acme>,
     archive: Arc<Acme>,
     oauth: Arc<OAuth>,
@@ -111,10 +112,13 @@ impl Lab {
         let oauth_at = serve(listener, oauth.router(), stopped)?;
 
         let seeds = seeds(&acme, &archive, &oauth);
-        let folder = tempfile::Builder::new()
+        let temporary = tempfile::Builder::new()
             .prefix("rotate-demo-")
             .tempdir()
             .map_err(failing("make a temporary folder"))?;
+        // A link on the way to a place is refused, and some systems' temporary folder is one.
+        let folder =
+            temporary.path().canonicalize().map_err(failing("find its temporary folder"))?;
         let admins = folder::Admins {
             acme: acme.admin(),
             archive: archive.admin(),
@@ -122,14 +126,13 @@ impl Lab {
             client_secret: oauth.client_secret(),
         };
         let addresses = folder::Addresses { acme: acme_at, archive: archive_at, oauth: oauth_at };
-        folder::fill(folder.path(), &addresses, &admins, &seeds)
-            .map_err(failing("fill its folder"))?;
-        Ok(Self { folder, acme, archive, oauth, seeds, _stop: stop })
+        folder::fill(&folder, &addresses, &admins, &seeds).map_err(failing("fill its folder"))?;
+        Ok(Self { folder, _removed_on_drop: temporary, acme, archive, oauth, seeds, _stop: stop })
     }
 
     /// The folder everything lies in, for a person who wants to look around.
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// The inventory to run with.

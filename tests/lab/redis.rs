@@ -52,7 +52,10 @@ pub fn redis(acl: &str) -> Option<Redis> {
         "redis-server",
         |port| {
             let mut command = Command::new(&program);
-            command.current_dir(&folder).env("LD_LIBRARY_PATH", &libraries);
+            command.current_dir(&folder);
+            if let Some(libraries) = &libraries {
+                command.env("LD_LIBRARY_PATH", libraries);
+            }
             command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
             command.arg("--aclfile").arg(&acl_file);
             command
@@ -124,18 +127,18 @@ impl Connection {
     }
 }
 
-/// The program, and where the libraries lie that came with it.
-fn program() -> Option<(PathBuf, OsString)> {
+/// The program, and where its libraries lie if they came with it.
+fn program() -> Option<(PathBuf, Option<OsString>)> {
     let path = env::var_os("PATH").unwrap_or_default();
     let installed = env::split_paths(&path)
         .map(|folder| folder.join("redis-server"))
         .find(|program| program.is_file());
     if let Some(program) = installed {
-        return Some((program, env::var_os("LD_LIBRARY_PATH").unwrap_or_default()));
+        return Some((program, None));
     }
     let unpacked = cache().join("debian/usr");
     let program = unpacked.join("bin/redis-server");
     let libraries = fs::read_dir(unpacked.join("lib")).ok()?.flatten().map(|entry| entry.path());
     let libraries = env::join_paths(libraries).ok()?;
-    program.is_file().then_some((program, libraries))
+    program.is_file().then_some((program, Some(libraries)))
 }
