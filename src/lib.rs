@@ -5,3 +5,4 @@ pub mod provider;
 pub mod seal;
 pub mod secret;
 pub mod store;
+pub mod trust;
