@@ -10,5 +10,6 @@ pub mod provider;
 pub mod seal;
 pub mod secret;
 pub mod store;
+pub mod trust;
 pub mod vault;
 pub mod world;

@@ -129,10 +129,11 @@ base = "https://elsewhere.example.com"
             told,
             [
                 "2: mail: `stop` is not used: others may write it",
-                "6: mail/a: [provider.acme] is not used: others may write it",
                 "4: mail/a: `reload` is not used: others may write it",
                 "4: mail/a: `cmd:` under `deliver` is not used: others may write it",
+                "6: mail/a: [provider.acme] is not used: others may write it",
                 "10: mail/b: `cmd:` under `secret` is not used: others may write it",
+                "12: mail/b: [provider.acme] is not used: others may write it",
                 "14: the address of `acme` is not used: others may write it",
             ]
         );
