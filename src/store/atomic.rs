@@ -289,3 +289,35 @@ fn sweep(place: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_somebody_changed_after_it_was_read_is_not_replaced() {
+        let disk = tempfile::tempdir().unwrap();
+        let path = disk.path().join("file");
+        let changed =
+            |then: &Original| matches!(then.replace(&path, b"x"), Err(NotReplaced::Changed));
+        fs::write(&path, "one").unwrap();
+        let then = Original::read_or_none(&path).ok().unwrap();
+        fs::write(&path, "longer").unwrap();
+        assert!(changed(&then), "written");
+        let then = Original::read_or_none(&path).ok().unwrap();
+        fs::write(disk.path().join("other"), "longer").unwrap();
+        fs::rename(disk.path().join("other"), &path).unwrap();
+        assert!(changed(&then), "replaced");
+        let then = Original::read_or_none(&path).ok().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(changed(&then), "removed");
+        let then = Original::read_or_none(&path).ok().unwrap();
+        fs::write(&path, "made").unwrap();
+        assert!(changed(&then), "made");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "made");
+        assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1, "left behind");
+        let then = Original::read_or_none(&path).ok().unwrap();
+        assert!(then.replace(&path, b"x").is_ok());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "x");
+    }
+}

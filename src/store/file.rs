@@ -181,17 +181,22 @@ impl Shared {
             let unread = verdicts.into_iter().map(|verdict| verdict.map(|_| PlaceState::Written));
             return Ok(unread.collect());
         };
-        for (verdict, job) in verdicts.iter_mut().zip(jobs) {
-            if verdict.is_ok() && !content::holds(&now.bytes, &job.edits) {
-                *verdict = Err(Reason::PlaceChanged.into());
-            }
-        }
+        compare(&now.bytes, jobs, &mut verdicts);
         Ok(verdicts)
     }
 
     /// A panic elsewhere leaves the map whole: no entry is ever half written.
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<Job>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes back the verdict of every job whose values are not what was read back.
+fn compare(content: &[u8], jobs: &[Job], verdicts: &mut [Result<PlaceState, Why>]) {
+    for (verdict, job) in verdicts.iter_mut().zip(jobs) {
+        if verdict.is_ok() && !content::holds(content, &job.edits) {
+            *verdict = Err(Reason::PlaceChanged.into());
+        }
     }
 }
 
@@ -225,5 +230,30 @@ impl Drop for Writer<'_> {
         if std::thread::panicking() {
             self.shared.waiting().remove(self.file);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_back_otherwise_than_written_is_not_delivered() {
+        let job = |key: &str| {
+            let fragment = Some(key.to_owned());
+            let to = SecretRef { scheme: "dotenv".into(), path: "/e".into(), fragment, part: None };
+            let edits = vec![Edit { to, old: None, new: Secret::from("new".to_owned()) }];
+            Job { edits, answer: oneshot::channel().0 }
+        };
+        let jobs = [job("A"), job("B"), job("C")];
+        let mut verdicts =
+            [Ok(PlaceState::ReadBack), Ok(PlaceState::ReadBack), Err(Reason::Unwritable.into())];
+        compare(b"A=new\nB=other\nC=other\n", &jobs, &mut verdicts);
+        let expected = [
+            Ok(PlaceState::ReadBack),
+            Err(Reason::PlaceChanged.into()),
+            Err(Reason::Unwritable.into()),
+        ];
+        assert_eq!(verdicts, expected);
     }
 }

@@ -27,7 +27,12 @@ pub(super) fn get(value: &Secret, part: &Part) -> Result<Option<Secret>, Why> {
         Part::UrlUser => Address::of(text)?.user,
         Part::UrlPassword => Address::of(text)?.password,
     };
-    Ok(span.map(|span| Secret::new(percent_decode(&text[span]).collect())))
+    Ok(span.map(|span| {
+        // Decoding never lengthens, so the buffer never grows and leaves no copy behind.
+        let mut plain = Vec::with_capacity(span.len());
+        plain.extend(percent_decode(&text[span]));
+        Secret::new(plain)
+    }))
 }
 
 /// The value with another part.
