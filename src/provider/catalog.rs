@@ -21,7 +21,8 @@ macro_rules! builtin {
 }
 
 /// The files that are part of the binary: id and text.
-pub const BUILTIN: &[(&str, &str)] = builtin!["acme", "aws-iam", "oauth", "openai", "redis", "slack"];
+pub const BUILTIN: &[(&str, &str)] =
+    builtin!["acme", "aws-iam", "oauth", "openai", "redis", "slack"];
 
 /// Every provider known to this run.
 #[derive(Clone, Default)]
