@@ -30,7 +30,6 @@ pub(crate) struct Head {
     pub(crate) login_takes: BTreeSet<String>,
     /// Public names that its verbs take.
     pub(crate) takes: BTreeSet<String>,
-    pub(crate) has_auth: bool,
 }
 
 /// A part, and whether it comes out of a group of the shape.
@@ -143,7 +142,6 @@ impl Head {
             driver: table.string("driver").map(|text| (*text.get_ref()).into()),
             login_takes: taken("login"),
             takes: verbs.flat_map(|(verb, _)| taken(verb)).filter(|name| !secret(name)).collect(),
-            has_auth: table.has("auth"),
             shape,
             like,
             parts,

@@ -163,3 +163,6 @@ pub fn check(text: &str, file_name: &str) -> Result<Spec, Vec<SpecError>> {
 pub fn document(spec: &Spec) -> String {
     page::page(spec)
 }
+
+#[cfg(test)]
+mod tests;

@@ -264,7 +264,7 @@ impl<'a> Reading<'a> {
     fn ways(&self, kind: &Head, verb: Verb, node: &Node<'_>, errors: &Errors<'_>) -> Vec<WaySpec> {
         let read = |way| self.way(kind, verb, &Table::of(name_of(verb), way, errors)?);
         let ways: Vec<WaySpec> = items(node).into_iter().filter_map(read).collect();
-        if ways.is_empty() {
+        if items(node).is_empty() {
             errors.add(node.span(), format!("`{}` is empty", name_of(verb)), None);
         }
         ways
