@@ -3,11 +3,13 @@
 use serde_json::Value;
 use url::Url;
 
-use super::render::{Rendered, Scene, lies_on};
+use super::address::lies_on;
+use super::render::Rendered;
+use super::scene::Scene;
 use super::{SpecProvider, read};
 use crate::engine::call::{Answer, Fault, Reason, Row, Verb};
+use crate::provider::spec::call::{CallSpec, Next};
 use crate::provider::spec::judge::{Answered, Went, as_text, taken};
-use crate::provider::spec::verb::{CallSpec, Next};
 
 /// The most pages that are read: 200 of 100 rows are more credentials than one owner has.
 const PAGES_MAX: usize = 200;

@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::render::{Scene, base, bases, request};
+use super::address::{base, bases};
+use super::render::request;
+use super::scene::Scene;
 use super::send::{Broken, send};
 use super::{Live, text_of};
 use crate::engine::call::{Answer, At, Fault, Reason, Values, Verb, Why};

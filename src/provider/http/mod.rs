@@ -7,25 +7,28 @@ use async_trait::async_trait;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::spec::call::CallSpec;
 use super::spec::judge::{Answered, Seen};
 use super::spec::kind::{Auth, Kind};
 use super::spec::marker::Named;
 use super::spec::shape::{Shape, alike, choose};
-use super::spec::verb::CallSpec;
 use super::spec::{Spec, actor_key};
 use super::{Acting, Driver, Provider, Reply, Secrets, SharedClients};
 use crate::engine::call::{Answer, At, Fault, Identity, Liveness, Reason, Values, Verb, Why};
 use crate::engine::capability::{Actor, PartType, ProviderCapability};
 use crate::secret::{Parts, Secret};
 
+mod address;
 mod list;
 mod login;
 mod read;
 mod render;
+mod scene;
 mod send;
 
 use login::{Token, Tokens};
-use render::{Rendered, Scene};
+use render::Rendered;
+use scene::Scene;
 use send::Broken;
 
 /// The wall clock, milliseconds since 1970: for expiries, and for delays given as a date.
@@ -125,7 +128,7 @@ impl SpecProvider {
         let Some(driver) = self.live.driver(kind) else {
             return refused(at.verb, Reason::Unsupported.into()).into();
         };
-        match render::bases(&self.live, values) {
+        match address::bases(&self.live, values) {
             Ok(bases) => driver.call(&bases, at, values, secrets).await,
             Err(why) => refused(at.verb, why).into(),
         }

@@ -4,13 +4,13 @@ use base64::Engine as _;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::render::Scene;
+use super::scene::Scene;
 use super::{liveness, secrets_of, split};
 use crate::engine::call::{Answer, Fault, Holding, Liveness, Reason, Values, Verb, Why};
 use crate::engine::capability::PartType;
 use crate::provider::Reply;
+use crate::provider::spec::call::CallSpec;
 use crate::provider::spec::judge::{self, Answered, Seen, Went, as_text, contains, taken};
-use crate::provider::spec::verb::CallSpec;
 use crate::secret::{Parts, Secret};
 
 /// Names the report knows; a row or an answer may lack them.

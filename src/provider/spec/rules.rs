@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::call::CallSpec;
 use super::example::Means;
 use super::kind::{Kind, verb_at};
 use super::reader::{Errors, did_you_mean};
-use super::verb::{CallSpec, WaySpec, name_of};
+use super::verb::{WaySpec, name_of};
 use super::{Spec, marker};
 use crate::engine::call::Verb;
 use crate::engine::capability::{Actor, KindRef, Order, PartType};
