@@ -7,6 +7,7 @@ use axum::http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::engine::call::{Answer, At, Fault, Identity, Liveness, Reason, Row, Values, Verb, Why};
+use crate::engine::capability::{Actor, Seen as Sure, StepCapability, Way};
 use crate::inventory::ProviderAt;
 use crate::provider::catalog::{Catalog, Resolved};
 use crate::provider::{Acting, Clients, Reply, Secrets};
@@ -438,7 +439,8 @@ async fn a_list_is_read_to_its_end_and_hints_are_compared_in_memory() {
 
 #[tokio::test]
 async fn a_list_that_cannot_be_read_to_its_end_says_so() {
-    let cases: [(&str, fn(&Heard) -> Response<AxumBody>); 4] = [
+    type Page = fn(&Heard) -> Response<AxumBody>;
+    let cases: [(&str, Page); 4] = [
         ("a later page fails", |heard| match heard.uri.contains("after=") {
             true => answer(500, json!({})),
             false => answer(200, json!({ "data": [], "more": true, "last": "a" })),
@@ -659,4 +661,107 @@ fn an_inventory_cannot_send_secrets_in_the_clear_or_astray() {
     assert!(problem("acme", "api", "https://me@keys.example.com").0.contains("a user"));
     assert!(problem("acme", "api", "https://keys.example.com/?a=b").0.contains("behind its path"));
     assert!(problem("acne", "api", "https://keys.example.com").0.contains("no provider file"));
+}
+
+/// Native code that answers what the file does not write.
+struct Native;
+
+#[async_trait::async_trait]
+impl crate::provider::Driver for Native {
+    fn ways(&self, _kind: &str) -> BTreeMap<Verb, Vec<Way>> {
+        let step = StepCapability {
+            actor: Actor::Old,
+            parties: vec!["old".into()],
+            needs: Vec::new(),
+            takes: Vec::new(),
+            again: true,
+            secret_in_url: false,
+        };
+        let way = Way { steps: vec![step], seen: Sure::Run, privilege: None, blast: None };
+        BTreeMap::from([
+            (Verb::Probe, vec![way.clone()]),
+            (Verb::Revoke, vec![way.clone()]),
+            (Verb::Login, vec![way]),
+        ])
+    }
+
+    fn tells_identity(&self, _kind: &str) -> bool {
+        true
+    }
+
+    async fn call(
+        &self,
+        bases: &crate::provider::Bases,
+        at: &At,
+        _values: &Values,
+        secrets: &Secrets,
+    ) -> Reply {
+        if at.verb == Verb::Login {
+            let token = secrets["it"].parts.secret["secret"].duplicate();
+            let mut brought = Parts::default();
+            brought.secret.insert("token".into(), token);
+            return Reply { answer: Answer::Took(Values::new()), brought: Some(brought) };
+        }
+        assert_eq!(bases["api"].as_str(), "redis://cache.example:6379");
+        Answer::Done.into()
+    }
+}
+
+/// A kind whose driver answers all but the evict, which its file writes.
+const NATIVE: &str = r#"id = "store"
+name = "Store"
+docs = "none"
+checked = "2026-11-21"
+base = "inventory"
+[kind.password]
+driver = "native"
+auth   = { bearer = "{{ token }}" }
+generate = { length = 20, alphabet = "0123456789abcdef" }
+[kind.password.evict]
+post = "/evict"
+as   = "old"
+seen = "doc"
+[kind.password.by_hand]
+issue  = { at = "a", do = "b" }
+revoke = { at = "a", do = "b" }
+"#;
+
+#[tokio::test]
+async fn a_driver_answers_what_the_file_does_not_write() {
+    let mut catalog = Catalog::default().with_driver("native", Arc::new(Native));
+    catalog.add(NATIVE, "store.toml").unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let at = ProviderAt {
+        id: "store".into(),
+        base: BTreeMap::from([("api".to_owned(), "redis://cache.example:6379".to_owned())]),
+        ..ProviderAt::default()
+    };
+    let clients = Arc::new(Clients::new().expect("a client"));
+    let at = BTreeMap::from([("store".to_owned(), at)]);
+    let resolved = catalog.resolve(&at, &clients, Arc::new(|| NOW_MS));
+    assert_eq!(resolved.problems, []);
+    let capability = &resolved.capabilities.providers["store"];
+    assert_eq!(
+        (capability.hosts.as_slice(), capability.base_missing),
+        (&["cache.example:6379".to_owned()][..], false)
+    );
+    let kind = &capability.kinds["password"];
+    assert_eq!(kind.level, "revoke, self");
+    assert!(kind.tells_identity && kind.generates && !kind.verbs.contains_key(&Verb::Login));
+    let provider = resolved.provider("store").expect("there");
+    let call =
+        |verb| At { provider: "store".into(), kind: "password".into(), verb, way: 0, step: 0 };
+    let mut old = acting("password", &[], "s3cret-token");
+    old.provider = "store".into();
+    let secrets = Secrets::from([("old".to_owned(), old)]);
+    let reply = provider.call(&call(Verb::Revoke), &Values::new(), &secrets).await;
+    assert_eq!(reply.answer, Answer::Done);
+    // The file's own call is HTTP: it does not go to an address that is none.
+    let reply = provider.call(&call(Verb::Evict), &Values::new(), &secrets).await;
+    assert_refused(reply, Reason::LeftBase);
+    let reply = provider.call(&call(Verb::Issue), &Values::new(), &secrets).await;
+    assert_eq!(reply.answer, Answer::Done, "the driver is asked; it knows what it cannot do");
+    let chosen = provider.generate("password").expect("chosen");
+    assert!(chosen.expose().len() == 20 && chosen.expose().iter().all(u8::is_ascii_hexdigit));
+    let other = provider.generate("password").expect("chosen");
+    assert!(!chosen.same(&other));
 }
