@@ -317,11 +317,11 @@ impl Placed {
             });
         };
         for (name, written) in &said.base {
-            if let Base::Fixed(known) = &self.spec.base {
-                if !known.contains_key(name) {
-                    wrong(format!("its file has no base `{name}`"), "use the names of its file");
-                    continue;
-                }
+            if let Base::Fixed(known) = &self.spec.base
+                && !known.contains_key(name)
+            {
+                wrong(format!("its file has no base `{name}`"), "use the names of its file");
+                continue;
             }
             match self.address(written) {
                 Ok(url) => drop(self.bases.insert(name.clone(), url)),
