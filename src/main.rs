@@ -1,1 +1,7 @@
-fn main() {}
+//! The command line. Everything else is the library's.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rotate::cli::main()
+}

@@ -5,6 +5,8 @@
 //! slip in one entry must not keep another one alive. No secret is ever held here: one that was
 //! written into the text is overwritten before anything is parsed.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;

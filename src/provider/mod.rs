@@ -8,8 +8,16 @@ use crate::engine::call::{Answer, At, Values, Verb};
 use crate::engine::capability::{ProviderCapability, Way};
 use crate::secret::{Parts, Secret};
 
+mod aws_iam;
+pub mod catalog;
 mod client;
+pub mod http;
+pub mod oauth;
+mod redis;
+pub mod spec;
 
+pub use self::aws_iam::AwsIam;
+pub use self::redis::Redis;
 pub use client::{Clients, NoClient, SharedClients};
 
 /// One credential taking part in a call, with its bytes.

@@ -1,26 +1,235 @@
 //! Secret stores: where secrets live and new ones go.
+//!
+//! [`Stores`] knows one [`SecretStore`] per scheme. What lives in files (`file:`, `dotenv:`,
+//! `json:`, `line:`) is one store, so that one file has one writer whatever the scheme.
+//!
+//! A [`Why`] of a store carries a closed word of its own next to the reason: `relative-path`,
+//! `not-regular`, `too-large`, `no-such-key`, `permission-denied` and the like. Never a path,
+//! never a value.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::engine::call::{PlaceState, Why};
+use crate::engine::call::{Fault, PlaceState, Reason, Why};
 use crate::inventory::SecretRef;
 use crate::secret::Secret;
 
-/// One change: the place, and the bytes it shall hold.
+mod atomic;
+mod content;
+mod dotenv;
+mod env;
+mod file;
+mod json;
+mod line;
+mod part;
+mod path;
+
+pub use file::FileStore;
+pub use line::Shapes;
+
+/// One change: the place, what it may hold now, and what it shall hold.
 pub struct Edit {
     /// The place.
     pub to: SecretRef,
+    /// What it is known to hold; empty for nothing; none where nobody looked. A place that holds
+    /// neither this nor the new one is left alone. An empty or absent place is always written.
+    pub old: Option<Secret>,
     /// What it holds afterwards.
     pub new: Secret,
+}
+
+impl Edit {
+    /// A second copy, made on purpose.
+    pub fn duplicate(&self) -> Self {
+        Self {
+            to: self.to.clone(),
+            old: self.old.as_ref().map(Secret::duplicate),
+            new: self.new.duplicate(),
+        }
+    }
+
+    /// The edit that takes this one back; none where nobody knows what was there.
+    fn back(&self) -> Option<Self> {
+        let old = self.old.as_ref().filter(|old| !old.is_empty())?;
+        Some(Self { to: self.to.clone(), old: Some(self.new.duplicate()), new: old.duplicate() })
+    }
 }
 
 /// A place that secrets are kept in, by scheme.
 #[async_trait]
 pub trait SecretStore: Send + Sync {
     /// Reads one value.
+    ///
+    /// # Errors
+    /// [`Reason::Unreadable`]; [`Reason::Empty`] if there is nothing in it.
     async fn read(&self, from: &SecretRef) -> Result<Secret, Why>;
 
-    /// Writes all values of one file in one edit, atomically, all else kept byte for byte; reads
-    /// them back and compares.
+    /// Whether [`SecretStore::write`] would take these edits now. Changes nothing.
+    ///
+    /// # Errors
+    /// What `write` would say.
+    async fn check(&self, edits: &[Edit]) -> Result<(), Why>;
+
+    /// Writes all values of one place (one file, one entry) in one edit, atomically, all else kept
+    /// byte for byte; reads them back and compares. All edits name the same place.
+    ///
+    /// # Errors
+    /// [`Reason::PlaceChanged`] and nothing is written; [`Reason::Unwritable`].
     async fn write(&self, edits: Vec<Edit>) -> Result<PlaceState, Why>;
+
+    /// Whether the store itself handles the part behind `::`, within its one edit. Where it does
+    /// not, it never sees one: the registry reads the whole, changes the part and writes the whole.
+    fn edits_parts(&self) -> bool {
+        false
+    }
+}
+
+/// The stores of one run, by scheme.
+pub struct Stores {
+    by_scheme: BTreeMap<String, Arc<dyn SecretStore>>,
+}
+
+impl Stores {
+    /// `env:`, `file:`, `dotenv:`, `json:` and `line:`. With a root, paths begin there and nothing
+    /// is written: it is the disk of a suspect host, looked at from a clean one. `shapes` finds
+    /// the values that `line:` means.
+    pub fn new(root: Option<PathBuf>, shapes: Shapes) -> Self {
+        let file: Arc<dyn SecretStore> = Arc::new(FileStore::new(root, shapes));
+        let mut stores = Self { by_scheme: BTreeMap::new() }.with("env", Arc::new(env::EnvStore));
+        for scheme in ["file", "dotenv", "json", "line"] {
+            stores = stores.with(scheme, Arc::clone(&file));
+        }
+        stores
+    }
+
+    /// Takes a store for a scheme, in place of what stood there.
+    #[must_use]
+    pub fn with(mut self, scheme: &str, store: Arc<dyn SecretStore>) -> Self {
+        self.by_scheme.insert(scheme.to_owned(), store);
+        self
+    }
+
+    /// Reads one value.
+    ///
+    /// # Errors
+    /// [`Reason::Unsupported`] for an unknown scheme, else what the store says.
+    pub async fn read(&self, from: &SecretRef) -> Result<Secret, Why> {
+        let store = self.store(from)?;
+        let value = match &from.part {
+            Some(part) if !store.edits_parts() => {
+                part::get(&store.read(&whole(from)).await?, part)?
+                    .ok_or_else(|| because(Reason::Empty, "no-such-part"))?
+            }
+            _ => store.read(from).await?,
+        };
+        if value.is_empty() { Err(Reason::Empty.into()) } else { Ok(value) }
+    }
+
+    /// Writes one credential as a whole or not at all: every place is checked before the first is
+    /// written, all values of one place go in one edit, and if a later place fails all the same,
+    /// those already written are given back what they held. The states come in the order of the
+    /// edits.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`] and nothing is changed; [`Fault::Unknown`] if something was written and
+    /// could not be taken back.
+    pub async fn deliver(&self, edits: Vec<Edit>) -> Result<Vec<PlaceState>, Fault> {
+        let count = edits.len();
+        let mut groups: BTreeMap<(usize, String), (Vec<usize>, Vec<Edit>)> = BTreeMap::new();
+        for (index, edit) in edits.into_iter().enumerate() {
+            let key = self.place(&edit.to).map_err(Fault::Refused)?;
+            let group = groups.entry(key).or_default();
+            group.0.push(index);
+            group.1.push(edit);
+        }
+        for (_, edits) in groups.values() {
+            self.check(edits).await.map_err(Fault::Refused)?;
+        }
+        let mut states = vec![PlaceState::Written; count];
+        let mut back = Vec::new();
+        for (indices, edits) in groups.into_values() {
+            let undo: Option<Vec<Edit>> = edits.iter().map(Edit::back).collect();
+            match self.write(edits).await {
+                Ok(state) => {
+                    for index in indices {
+                        if let Some(slot) = states.get_mut(index) {
+                            *slot = state;
+                        }
+                    }
+                    back.push(undo);
+                }
+                Err(why) => return Err(self.take_back(back, why).await),
+            }
+        }
+        Ok(states)
+    }
+
+    async fn take_back(&self, back: Vec<Option<Vec<Edit>>>, why: Why) -> Fault {
+        let mut whole = true;
+        for edits in back {
+            whole &= match edits {
+                Some(edits) => self.write(edits).await.is_ok(),
+                None => false,
+            };
+        }
+        if whole { Fault::Refused(why) } else { Fault::Unknown(why) }
+    }
+
+    async fn check(&self, edits: &[Edit]) -> Result<(), Why> {
+        let Some(first) = edits.first() else { return Ok(()) };
+        let store = self.store(&first.to)?;
+        if store.edits_parts() || edits.iter().all(|edit| edit.to.part.is_none()) {
+            return store.check(edits).await;
+        }
+        let edits = part::fold(store.as_ref(), edits).await?;
+        store.check(&edits).await
+    }
+
+    async fn write(&self, edits: Vec<Edit>) -> Result<PlaceState, Why> {
+        let Some(first) = edits.first() else { return Ok(PlaceState::ReadBack) };
+        let store = self.store(&first.to)?;
+        if store.edits_parts() || edits.iter().all(|edit| edit.to.part.is_none()) {
+            return store.write(edits).await;
+        }
+        store.write(part::fold(store.as_ref(), &edits).await?).await
+    }
+
+    fn store(&self, of: &SecretRef) -> Result<&Arc<dyn SecretStore>, Why> {
+        self.by_scheme.get(&of.scheme).ok_or_else(|| because(Reason::Unsupported, "no-such-store"))
+    }
+
+    /// Two references with the same place are written in one edit.
+    fn place(&self, of: &SecretRef) -> Result<(usize, String), Why> {
+        // The address of the store tells `json:` and `dotenv:` of one file as one place.
+        let store = Arc::as_ptr(self.store(of)?).cast::<()>().addr();
+        Ok((store, of.path.clone()))
+    }
+}
+
+/// The reference without the part behind `::`.
+fn whole(of: &SecretRef) -> SecretRef {
+    SecretRef { part: None, ..of.clone() }
+}
+
+/// A reason, and the store's own word for it.
+fn because(reason: Reason, word: &'static str) -> Why {
+    Why { reason, status: None, word: Some(word.to_owned()) }
+}
+
+/// A reason, and the closed word for what the system said.
+fn system(reason: Reason, error: &std::io::Error) -> Why {
+    use std::io::ErrorKind;
+    let word = match error.kind() {
+        ErrorKind::NotFound => "not-found",
+        ErrorKind::PermissionDenied => "permission-denied",
+        ErrorKind::ReadOnlyFilesystem => "read-only-disk",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "disk-full",
+        ErrorKind::NotADirectory => "not-a-folder",
+        ErrorKind::ResourceBusy => "busy",
+        _ => "io-error",
+    };
+    because(reason, word)
 }

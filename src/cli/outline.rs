@@ -1,0 +1,183 @@
+//! The plan for people: five lines before Enter, or everything under `--dry-run`.
+
+use std::fmt::Write as _;
+
+use super::terminal::clean;
+use super::words;
+use crate::engine::outline::{Outline, Planned};
+
+/// More names than this make a line that nobody reads; `--dry-run` has them all.
+const NAMES: usize = 6;
+
+/// Role, owner, how many credentials, hosts, collateral; then what must be known before Enter.
+pub(crate) fn brief(plan: &Outline) -> String {
+    let mut lines = vec![
+        format!("{:<12} {}", words::mode(plan.mode), names(&plan.roles)),
+        format!("{:<12} {}", "owner", names(&plan.owners)),
+        format!("{:<12} {}", "credentials", counted(plan)),
+        format!("{:<12} {}", "hosts", names(&hosts(plan))),
+        format!("{:<12} {}", "collateral", names(&plan.collateral)),
+    ];
+    lines.extend(not_planned(plan));
+    lines.extend(plan.warnings.iter().map(|text| format!("warning: {}", clean(text))));
+    lines.join("\n")
+}
+
+/// Every credential with its ordered steps.
+pub(crate) fn whole(plan: &Outline) -> String {
+    let mut page = String::new();
+    let all = |names: &[String]| match names {
+        [] => "none".to_owned(),
+        _ => clean(&names.join(", ")).into_owned(),
+    };
+    // Writing to a string cannot fail.
+    let _ = writeln!(page, "{} of {}", words::mode(plan.mode), all(&plan.roles));
+    let _ = writeln!(page, "owner       {}", all(&plan.owners));
+    let _ = writeln!(page, "inventory   sha256:{}", clean(&plan.inventory_sha256));
+    let _ = writeln!(page, "hosts       {}", all(&hosts(plan)));
+    let _ = writeln!(page, "collateral  {}", all(&plan.collateral));
+    for one in &plan.credentials {
+        page.push_str(&credential(one));
+    }
+    let rest: Vec<String> = not_planned(plan)
+        .chain(plan.warnings.iter().map(|text| format!("warning: {}", clean(text))))
+        .collect();
+    if !rest.is_empty() {
+        let _ = writeln!(page, "\n{}", rest.join("\n"));
+    }
+    page.push_str("\nnothing was touched\n");
+    page
+}
+
+fn credential(one: &Planned) -> String {
+    let mut text = format!(
+        "\n{} ({} {}, {})\n  revoked by: {}\n",
+        clean(&one.id),
+        clean(&one.provider),
+        clean(&one.kind),
+        clean(&one.level),
+        clean(&one.revoke)
+    );
+    for (number, step) in (1..).zip(&one.steps) {
+        let _ = writeln!(text, "  {number:>2}. {}", clean(step));
+    }
+    for warning in &one.warnings {
+        let _ = writeln!(text, "  warning: {}", clean(warning));
+    }
+    text
+}
+
+fn counted(plan: &Outline) -> String {
+    let total = plan.credentials.len();
+    let by_hand = plan.credentials.iter().filter(|one| one.level.starts_with("by-hand")).count();
+    match by_hand {
+        0 => total.to_string(),
+        some => format!("{total}, {some} of them by hand"),
+    }
+}
+
+fn hosts(plan: &Outline) -> Vec<String> {
+    let written = |host: &crate::engine::outline::Host| {
+        let whose = if host.from_inventory { " (named by the inventory)" } else { "" };
+        format!("{}{whose}", host.host)
+    };
+    plan.hosts.iter().map(written).collect()
+}
+
+fn not_planned(plan: &Outline) -> impl Iterator<Item = String> {
+    plan.not_planned.iter().map(|one| format!("left out: {}: {}", clean(&one.id), clean(&one.why)))
+}
+
+fn names(all: &[String]) -> String {
+    let shown: Vec<_> = all.iter().take(NAMES).map(|name| clean(name)).collect();
+    match all.len().saturating_sub(NAMES) {
+        _ if all.is_empty() => "none".to_owned(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::outline::{Host, NotPlanned};
+    use crate::engine::report::Mode;
+
+    fn plan() -> Outline {
+        let openai = Planned {
+            id: "mail-agent/openai".to_owned(),
+            provider: "openai".to_owned(),
+            kind: "service-account-key".to_owned(),
+            level: "full".to_owned(),
+            steps: vec!["probe the old one".to_owned(), "revoke".to_owned()],
+            revoke: "openai-admin, DELETE at api.openai.com".to_owned(),
+            warnings: vec!["its project dies with it".to_owned()],
+        };
+        let bot = Planned {
+            id: "mail-agent/bot".to_owned(),
+            provider: "telegram".to_owned(),
+            kind: "bot-token".to_owned(),
+            level: "by-hand".to_owned(),
+            revoke: "a person, at https://t.me/BotFather".to_owned(),
+            ..Planned::default()
+        };
+        let host = |host: &str, from_inventory| Host { host: host.to_owned(), from_inventory };
+        Outline {
+            mode: Mode::Contain,
+            roles: vec!["mail-agent".to_owned()],
+            owners: vec!["support-platform@example.com".to_owned()],
+            inventory_sha256: "ab12".to_owned(),
+            credentials: vec![openai, bot],
+            hosts: vec![host("api.openai.com", false), host("mq.example.com:15671", true)],
+            collateral: Vec::new(),
+            not_planned: vec![NotPlanned {
+                id: "mail-agent/queue".to_owned(),
+                why: "unknown provider `rabitmq` (inventory line 12)".to_owned(),
+            }],
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn five_lines_and_what_must_be_known() {
+        insta::assert_snapshot!(brief(&plan()), @r#"
+    contain      mail-agent
+    owner        support-platform@example.com
+    credentials  2, 1 of them by hand
+    hosts        api.openai.com, mq.example.com:15671 (named by the inventory)
+    collateral   none
+    left out: mail-agent/queue: unknown provider `rabitmq` (inventory line 12)
+    "#);
+    }
+
+    #[test]
+    fn a_long_list_is_counted_not_printed() {
+        let many: Vec<String> = (1..=9).map(|n| format!("h{n}")).collect();
+        assert_eq!(names(&many), "h1, h2, h3, h4, h5, h6 and 3 more");
+        assert_eq!(names(&[]), "none");
+    }
+
+    #[test]
+    fn a_dry_run_has_every_step() {
+        insta::assert_snapshot!(whole(&plan()), @r#"
+    contain of mail-agent
+    owner       support-platform@example.com
+    inventory   sha256:ab12
+    hosts       api.openai.com, mq.example.com:15671 (named by the inventory)
+    collateral  none
+
+    mail-agent/openai (openai service-account-key, full)
+      revoked by: openai-admin, DELETE at api.openai.com
+       1. probe the old one
+       2. revoke
+      warning: its project dies with it
+
+    mail-agent/bot (telegram bot-token, by-hand)
+      revoked by: a person, at https://t.me/BotFather
+
+    left out: mail-agent/queue: unknown provider `rabitmq` (inventory line 12)
+
+    nothing was touched
+    "#);
+    }
+}

@@ -1,0 +1,133 @@
+//! What happens while it happens: live lines on a terminal, plain lines otherwise, on stderr.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use jiff::tz::TimeZone;
+
+use super::terminal::{self, Look, clean};
+use crate::engine::progress::Progress;
+use crate::engine::report::Stamp;
+
+/// More live lines than this scroll off a terminal of 24 rows, which redraws what it cannot see.
+const LIVE_LINES: usize = 16;
+
+/// A spinner that turns four times a second is seen to live, and costs nothing over a slow line.
+const TURN: Duration = Duration::from_millis(250);
+
+/// Shows how far a run has come.
+pub(crate) struct Watch {
+    zone: TimeZone,
+    live: Option<Mutex<Live>>,
+}
+
+struct Live {
+    all: MultiProgress,
+    lines: BTreeMap<String, ProgressBar>,
+}
+
+impl Watch {
+    /// Live where somebody watches.
+    pub(crate) fn new(look: &Look) -> Self {
+        let live = || Mutex::new(Live { all: MultiProgress::new(), lines: BTreeMap::new() });
+        Self { zone: look.zone.clone(), live: look.terminal.then(live) }
+    }
+
+    /// The run has a name and its plan is written: what a person needs to find it again, and to
+    /// show later that its journal is the one begun here.
+    pub(crate) fn begin(&self, run: &str, first_hash: &str) {
+        self.line(&format!("run {} journal {}", clean(run), clean(first_hash)));
+    }
+
+    /// Something has moved.
+    pub(crate) fn show(&self, progress: &Progress) {
+        let text = plain(progress, &self.zone);
+        let Some(live) = &self.live else { return terminal::say(&text) };
+        lock(live).show(progress, &text);
+    }
+
+    /// A line for people, above whatever is live.
+    pub(crate) fn line(&self, text: &str) {
+        let Some(live) = &self.live else { return terminal::say(text) };
+        lock(live).above(text);
+    }
+
+    /// The run is over: live lines stay as they are, above the report.
+    pub(crate) fn end(&self) {
+        let Some(live) = &self.live else { return };
+        for bar in lock(live).lines.values() {
+            bar.abandon();
+        }
+    }
+}
+
+impl Live {
+    fn show(&mut self, progress: &Progress, text: &str) {
+        if !self.lines.contains_key(&progress.id) && self.lines.len() >= LIVE_LINES {
+            return self.above(text);
+        }
+        let bar = self.lines.entry(progress.id.clone()).or_insert_with(|| {
+            let bar = self.all.add(ProgressBar::new_spinner().with_style(style()));
+            bar.enable_steady_tick(TURN);
+            bar
+        });
+        bar.set_message(text.to_owned());
+        if progress.settled {
+            bar.disable_steady_tick();
+            bar.abandon();
+        }
+    }
+
+    fn above(&self, text: &str) {
+        // A terminal that is gone has nobody to tell.
+        let _ = self.all.println(text);
+    }
+}
+
+/// `12:00:01.234 mail-agent/openai  revoke  accepted`, by the reader's clock.
+fn plain(progress: &Progress, zone: &TimeZone) -> String {
+    format!(
+        "{} {}  {}  {}",
+        clock(progress.wall, zone),
+        clean(&progress.id),
+        clean(&progress.step),
+        clean(&progress.state)
+    )
+}
+
+fn clock(stamp: Stamp, zone: &TimeZone) -> String {
+    stamp.timestamp().to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string()
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// A panic while drawing leaves a line half drawn, and nothing else broken.
+fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::call::Wall;
+
+    #[test]
+    fn a_plain_line_has_time_name_step_and_state() {
+        let progress = Progress {
+            wall: Stamp(Wall(1_795_339_801_234)),
+            elapsed_ms: 1234,
+            id: "mail-agent/openai".to_owned(),
+            step: "revoke".to_owned(),
+            state: "accepted\u{1b}[1m".to_owned(),
+            settled: false,
+        };
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        let line = "10:30:01.234 mail-agent/openai  revoke  accepted\u{fffd}[1m";
+        assert_eq!(plain(&progress, &zone), line);
+    }
+}

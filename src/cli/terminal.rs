@@ -1,0 +1,118 @@
+//! The terminal. The report goes to stdout, everything else to stderr. Nothing here can panic: a
+//! lost terminal (SIGHUP, a broken pipe) never ends a run.
+
+use std::borrow::Cow;
+use std::env;
+use std::io::{self, IsTerminal, Write};
+
+use jiff::tz::TimeZone;
+
+/// A line printed without a terminal has this width: what mails and tickets keep whole.
+const WIDTH: usize = 100;
+
+/// How a page looks.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    /// Columns.
+    pub(crate) width: usize,
+    /// Whether words are coloured.
+    pub(crate) colour: bool,
+    /// Whether somebody watches.
+    pub(crate) terminal: bool,
+    /// The zone of the reader's clock.
+    pub(crate) zone: TimeZone,
+}
+
+impl Look {
+    /// As stdout shows it.
+    pub(crate) fn of_stdout() -> Self {
+        Self::of(io::stdout().is_terminal(), terminal_size::terminal_size_of(io::stdout()))
+    }
+
+    /// As stderr shows it.
+    pub(crate) fn of_stderr() -> Self {
+        Self::of(io::stderr().is_terminal(), terminal_size::terminal_size_of(io::stderr()))
+    }
+
+    fn of(terminal: bool, size: Option<(terminal_size::Width, terminal_size::Height)>) -> Self {
+        let width = size.map_or(WIDTH, |(columns, _)| usize::from(columns.0));
+        // https://no-color.org: any value that is not empty.
+        let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || env::var_os("TERM").is_some_and(|value| value == "dumb");
+        Self { width, colour: terminal && !plain, terminal, zone: TimeZone::system() }
+    }
+}
+
+/// Writes lines to stderr; where they cannot be written there is nobody to tell.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Writes a page to stdout.
+///
+/// # Errors
+/// Those of stdout.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// Waits for Enter; goes on at once where `yes` was said or nobody can see the question.
+pub(crate) fn go_on(yes: bool) -> bool {
+    if yes || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return true;
+    }
+    let _ = write!(io::stderr().lock(), "Enter goes on, Ctrl-C stops: ");
+    let mut line = String::new();
+    match io::stdin().read_line(&mut line) {
+        Ok(1..) => agrees(&line),
+        Ok(0) | Err(_) => false,
+    }
+}
+
+/// Somebody who types a word before Enter has something to say, and most words mean no.
+fn agrees(line: &str) -> bool {
+    matches!(line.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes")
+}
+
+/// The same text without what moves a cursor, colours a line or turns the reading direction: ids,
+/// labels and handles are the provider's words.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_unsafe) {
+        text.chars().map(|c| if is_unsafe(c) { '\u{fffd}' } else { c }).collect()
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+        || c == '\u{feff}'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enter_goes_on_and_any_other_word_does_not() {
+        for line in ["\n", "\r\n", "y\n", "Yes\n"] {
+            assert!(agrees(line), "{line:?}");
+        }
+        for line in ["n\n", "no\n", "stop\n", "wait\n", "rotate\n"] {
+            assert!(!agrees(line), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_cannot_paint_the_terminal() {
+        assert_eq!(clean("key \u{1b}[2J\u{7}dead"), "key \u{fffd}[2J\u{fffd}dead");
+        assert_eq!(clean("a\u{202e}b\nc"), "a\u{fffd}b\u{fffd}c");
+        assert!(matches!(clean("Schlüssel 鍵"), Cow::Borrowed("Schlüssel 鍵")));
+    }
+}

@@ -1,0 +1,332 @@
+//! The one loop. *Write the event, then believe it; a call is made only because of a written
+//! event.*
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time;
+
+use crate::engine::call::{
+    Answer, Call, CallId, Event, Fault, Reason, SecretId, Subject, Time, Told, Wall, What,
+};
+use crate::engine::plan::Plan;
+use crate::engine::run::{Illegal, Run};
+use crate::journal::{Entry, Journal, JournalError, Message};
+use crate::secret::Parts;
+use crate::vault::Vault;
+use crate::world::{Made, World};
+
+/// How often the journal's inbox is read: a person who typed `rotate done` waits a second.
+const INBOX: Duration = Duration::from_secs(1);
+
+/// Whoever watches a run. Called after an event was written and believed.
+pub trait Observer: Send + Sync {
+    /// Something happened; `call` is what was answered.
+    fn happened(&self, run: &Run, event: &Event, call: Option<&Call>);
+}
+
+/// Nobody watches.
+pub struct Nobody;
+
+impl Observer for Nobody {
+    fn happened(&self, _run: &Run, _event: &Event, _call: Option<&Call>) {}
+}
+
+/// The run cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The journal of another release, or damaged: it does not replay.
+    #[error("the journal does not replay: {0}")]
+    Replay(#[from] Illegal),
+    /// The journal cannot be read.
+    #[error("the journal cannot be read")]
+    Journal(#[from] JournalError),
+}
+
+/// A run that is over, and its journal, still open.
+pub struct Driven {
+    /// What is known.
+    pub run: Run,
+    /// Its journal.
+    pub journal: Journal,
+}
+
+/// Begins a plan and carries it through. Dropping the future is a crash: resumable, nothing else.
+///
+/// # Errors
+/// [`DriveError::Replay`], which a fresh plan cannot cause.
+pub async fn drive(
+    plan: Plan,
+    journal: Journal,
+    vault: Vault,
+    world: &dyn World,
+    told: UnboundedReceiver<Told>,
+    observer: &dyn Observer,
+) -> Result<Driven, DriveError> {
+    let mut driver = Driver::new(Run::new(plan), journal, vault, world, observer);
+    driver.take(vec![(What::Started, None)]).await?;
+    driver.carry_through(told).await
+}
+
+/// Takes up a run where its journal ends.
+///
+/// # Errors
+/// [`DriveError`].
+pub async fn resume(
+    mut run: Run,
+    events: Vec<(Time, Event)>,
+    journal: Journal,
+    vault: Vault,
+    world: &dyn World,
+    told: UnboundedReceiver<Told>,
+    observer: &dyn Observer,
+) -> Result<Driven, DriveError> {
+    let fresh = events.is_empty();
+    replay(&mut run, events)?;
+    // Taken before anything new is polled: what is called from here on is answered by the world.
+    let lost = run.unanswered();
+    let mut driver = Driver::new(run, journal, vault, world, observer);
+    driver.take(vec![(if fresh { What::Started } else { What::Resumed }, None)]).await?;
+    let crashed = |id| {
+        let answer = Answer::Fault(Fault::Unknown(Reason::Crashed.into()));
+        (What::Answered(id, answer), None)
+    };
+    driver.take(lost.into_iter().map(crashed).collect()).await?;
+    driver.carry_through(told).await
+}
+
+/// Brings a run to where its journal ends: the same events make the same calls.
+///
+/// # Errors
+/// [`Illegal`] where they do not.
+pub fn replay(run: &mut Run, events: Vec<(Time, Event)>) -> Result<(), Illegal> {
+    for (at, event) in events {
+        run.handle(at, event)?;
+        while run.poll().is_some() {}
+    }
+    Ok(())
+}
+
+type Making<'w> = Pin<Box<dyn Future<Output = (CallId, Made)> + Send + 'w>>;
+
+struct Driver<'w> {
+    run: Run,
+    journal: Arc<Mutex<Journal>>,
+    journal_lost: bool,
+    vault: Arc<Vault>,
+    world: &'w dyn World,
+    observer: &'w dyn Observer,
+    begun: Instant,
+    base: Time,
+    making: FuturesUnordered<Making<'w>>,
+    calls: BTreeMap<CallId, Call>,
+}
+
+type Batch = Vec<(What, Option<(CallId, Parts)>)>;
+
+impl<'w> Driver<'w> {
+    fn new(
+        run: Run,
+        journal: Journal,
+        vault: Vault,
+        world: &'w dyn World,
+        observer: &'w dyn Observer,
+    ) -> Self {
+        Self {
+            base: run.now(),
+            run,
+            journal: Arc::new(Mutex::new(journal)),
+            journal_lost: false,
+            vault: Arc::new(vault),
+            world,
+            observer,
+            begun: Instant::now(),
+            making: FuturesUnordered::new(),
+            calls: BTreeMap::new(),
+        }
+    }
+
+    async fn carry_through(
+        mut self,
+        mut told: UnboundedReceiver<Told>,
+    ) -> Result<Driven, DriveError> {
+        let mut inbox = time::interval(INBOX);
+        inbox.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut listening = true;
+        while !self.run.is_done() {
+            let wake =
+                self.run.wake().map(|at| self.begun + Duration::from_millis(at.since(self.base)));
+            let tick = async {
+                match wake {
+                    Some(at) => time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let batch = tokio::select! {
+                biased;
+                word = told.recv(), if listening => match word {
+                    Some(word) => vec![(What::Told(word), None)],
+                    None => { listening = false; continue }
+                },
+                Some(first) = self.making.next(), if !self.making.is_empty() => self.answers(first),
+                () = tick => vec![(What::Tick, None)],
+                _ = inbox.tick() => self.heard(),
+            };
+            self.take(batch).await?;
+        }
+        self.forget_what_is_dead().await;
+        let journal = Arc::try_unwrap(self.journal)
+            .map(|mutex| mutex.into_inner().unwrap_or_else(PoisonError::into_inner));
+        match journal {
+            Ok(journal) => Ok(Driven { run: self.run, journal }),
+            // Every writer is awaited before the next batch, so nobody else holds it.
+            Err(_) => Err(DriveError::Replay(Illegal::NotStarted)),
+        }
+    }
+
+    /// Everything that is answered by now goes into one write.
+    fn answers(&mut self, first: (CallId, Made)) -> Batch {
+        let mut batch = vec![answered(first)];
+        while let Some(Some(more)) = self.making.next().now_or_never() {
+            batch.push(answered(more));
+        }
+        batch
+    }
+
+    fn heard(&mut self) -> Batch {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        // A journal that cannot be read tells nothing; that it cannot be written is found out there.
+        let messages = journal.inbox().unwrap_or_default();
+        drop(journal);
+        let told = messages.into_iter().filter_map(|message| match message {
+            Message::HandDone { credential } => {
+                let plan = self.run.plan();
+                let at = plan.credentials.iter().position(|planned| planned.id == credential)?;
+                Some(Told::HandDone(Subject(u32::try_from(at).ok()?)))
+            }
+            Message::Stop | Message::TakeOver => Some(Told::Stop),
+        });
+        told.map(|told| (What::Told(told), None)).collect()
+    }
+
+    /// Writes a batch, then believes it, then makes the calls that follow.
+    async fn take(&mut self, batch: Batch) -> Result<(), DriveError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (at, wall) = (self.now(), wall());
+        let mut written = Vec::with_capacity(batch.len());
+        for (what, brought) in batch {
+            written.push((Event { wall, what }, brought));
+        }
+        let written = self.write(at, written).await;
+        for (event, brought) in written {
+            if let Some((id, parts)) = brought {
+                self.vault.insert(SecretId::from(id), parts);
+            }
+            self.believe(at, event)?;
+        }
+        if self.journal_lost && !self.run.lost_its_journal() {
+            self.believe(at, Event { wall, what: What::Told(Told::JournalLost) })?;
+        }
+        Ok(())
+    }
+
+    fn believe(&mut self, at: Time, event: Event) -> Result<(), DriveError> {
+        let call = match &event.what {
+            What::Answered(id, _) => self.calls.remove(id),
+            _ => None,
+        };
+        self.run.handle(at, event.clone())?;
+        self.poll();
+        self.observer.happened(&self.run, &event, call.as_ref());
+        Ok(())
+    }
+
+    /// Polled after every event, as a replay does; the calls are made once the batch is through.
+    fn poll(&mut self) {
+        while let Some((id, call)) = self.run.poll() {
+            self.calls.insert(id, call.clone());
+            let (vault, world) = (Arc::clone(&self.vault), self.world);
+            self.making.push(Box::pin(async move {
+                let made = world.make(id, &call, &vault).await;
+                (id, made)
+            }));
+        }
+    }
+
+    /// One durable write for the whole batch. A journal that cannot be written is said once; from
+    /// then on the run lives in memory.
+    async fn write(
+        &mut self,
+        at: Time,
+        batch: Vec<(Event, Option<(CallId, Parts)>)>,
+    ) -> Vec<(Event, Option<(CallId, Parts)>)> {
+        if self.journal_lost {
+            return batch;
+        }
+        let journal = Arc::clone(&self.journal);
+        let write = tokio::task::spawn_blocking(move || {
+            let entries: Vec<Entry<'_>> = batch
+                .iter()
+                .map(|(event, brought)| Entry {
+                    at,
+                    event,
+                    brought: brought.as_ref().map(|(id, parts)| (SecretId::from(*id), parts)),
+                })
+                .collect();
+            let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = journal.append(&entries, &[]);
+            drop(entries);
+            (batch, result)
+        });
+        match write.await {
+            Ok((batch, result)) => {
+                if let Err(error) = result {
+                    tracing::error!(%error, "the journal cannot be written; going on from memory");
+                    self.journal_lost = true;
+                }
+                batch
+            }
+            Err(_) => {
+                self.journal_lost = true;
+                Vec::new()
+            }
+        }
+    }
+
+    /// The old ones that are proved dead need no proof any more.
+    async fn forget_what_is_dead(&mut self) {
+        if self.journal_lost {
+            return;
+        }
+        let forget = self.run.secrets_no_longer_needed();
+        let journal = Arc::clone(&self.journal);
+        let forgetting = tokio::task::spawn_blocking(move || {
+            let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.append(&[], &forget)
+        });
+        if let Ok(Err(error)) = forgetting.await {
+            tracing::warn!(%error, "sealed secrets that nobody needs were not removed");
+        }
+    }
+
+    fn now(&self) -> Time {
+        let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.base.plus(elapsed).max(self.run.now())
+    }
+}
+
+fn answered((id, made): (CallId, Made)) -> (What, Option<(CallId, Parts)>) {
+    (What::Answered(id, made.answer), made.brought.map(|parts| (id, parts)))
+}
+
+fn wall() -> Wall {
+    Wall(jiff::Timestamp::now().as_millisecond())
+}

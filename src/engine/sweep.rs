@@ -1,0 +1,223 @@
+//! Lists of what exists at a provider under one owner: read before anything is done and again at
+//! the end, once for every credential that the same call lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::call::{Row, Subject, Verb};
+use super::capability::Actor;
+use super::plan::{Phase, Plan, Planned};
+
+/// Rows of one reading, and whether it came to the end.
+pub type Listing = (Vec<Row>, bool);
+
+/// An unrecognised credential: live at the provider, known to nobody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stranger {
+    /// Its row.
+    pub row: Row,
+    /// It was not there when the run began.
+    pub minted_during_run: bool,
+}
+
+/// How a reading stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Reading {
+    #[default]
+    NotAsked,
+    Asked,
+    Done,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct List {
+    leader: Subject,
+    members: Vec<Subject>,
+    missing: BTreeSet<Subject>,
+    before: Reading,
+    handles_before: Option<BTreeSet<String>>,
+    after: Reading,
+    /// The second reading came to its end.
+    complete: bool,
+    rows: Vec<Row>,
+    strangers: Vec<Stranger>,
+}
+
+/// Every list of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lists {
+    lists: Vec<List>,
+    of: Vec<Option<u32>>,
+    #[serde(with = "super::pairs")]
+    followers: BTreeMap<Subject, Vec<Subject>>,
+}
+
+impl Lists {
+    /// The lists of a plan.
+    pub(super) fn of(plan: &Plan) -> Self {
+        let mut all = Self::default();
+        let mut by_key: BTreeMap<String, u32> = BTreeMap::new();
+        for (index, planned) in plan.credentials.iter().enumerate() {
+            let subject = Subject(u32::try_from(index).unwrap_or(u32::MAX));
+            if let Some(leader) = planned.leader {
+                all.followers.entry(leader).or_default().push(subject);
+            }
+            let key = owner(plan, planned, index);
+            all.of.push(key.map(|key| {
+                let next = u32::try_from(all.lists.len()).unwrap_or(u32::MAX);
+                let number = *by_key.entry(key).or_insert(next);
+                if number == next {
+                    all.lists.push(List::led_by(subject));
+                }
+                let list = &mut all.lists[number as usize];
+                list.members.push(subject);
+                list.missing.insert(subject);
+                number
+            }));
+        }
+        all
+    }
+
+    /// The list that this credential asks for on behalf of all, if it has not been asked for.
+    pub(super) fn ask_before(&mut self, subject: Subject) -> Option<u32> {
+        let number = self.number(subject)?;
+        let list = self.lists.get_mut(number as usize)?;
+        if list.leader != subject || list.before != Reading::NotAsked {
+            return None;
+        }
+        list.before = Reading::Asked;
+        Some(number)
+    }
+
+    /// Whether this credential leads a list that nobody has asked for yet.
+    pub(super) fn leads_unasked(&self, subject: Subject) -> bool {
+        self.number(subject)
+            .and_then(|number| self.lists.get(number as usize))
+            .is_some_and(|list| list.leader == subject && list.before == Reading::NotAsked)
+    }
+
+    /// A credential has nothing left but the sweep; the list to be read when it was the last.
+    pub(super) fn arrived(&mut self, subject: Subject) -> Option<(u32, Subject)> {
+        let number = self.number(subject)?;
+        let list = self.lists.get_mut(number as usize)?;
+        list.missing.remove(&subject);
+        if !list.missing.is_empty() || list.after != Reading::NotAsked {
+            return None;
+        }
+        list.after = Reading::Asked;
+        Some((number, list.leader))
+    }
+
+    /// Takes a reading; true if it was the second and came to something.
+    pub(super) fn took(&mut self, number: u32, listing: Option<Listing>) -> bool {
+        let Some(list) = self.lists.get_mut(number as usize) else { return false };
+        if list.after == Reading::Asked {
+            list.after = Reading::Done;
+            if let Some((rows, complete)) = listing {
+                list.complete = complete;
+                list.rows = rows;
+                return true;
+            }
+        } else {
+            list.before = Reading::Done;
+            if let Some((rows, true)) = listing {
+                list.handles_before = Some(rows.into_iter().map(|row| row.handle).collect());
+            }
+        }
+        false
+    }
+
+    /// Splits the second reading: what is ours by its label comes back, strangers stay here.
+    pub(super) fn sort_out(
+        &mut self,
+        number: u32,
+        known: &BTreeSet<String>,
+        prefix: &str,
+    ) -> Vec<Row> {
+        let Some(list) = self.lists.get_mut(number as usize) else { return Vec::new() };
+        let mut orphans = Vec::new();
+        for row in std::mem::take(&mut list.rows) {
+            if row.revoked || known.contains(&row.handle) {
+                continue;
+            }
+            if row.label.as_deref().is_some_and(|label| label.starts_with(prefix)) {
+                orphans.push(row);
+                continue;
+            }
+            let there = list.handles_before.as_ref().map(|before| before.contains(&row.handle));
+            list.strangers.push(Stranger { minted_during_run: there == Some(false), row });
+        }
+        orphans
+    }
+
+    /// Whether the second reading of this credential's list is over, or there is none.
+    pub(super) fn swept(&self, subject: Subject) -> bool {
+        self.list(subject).is_none_or(|list| list.after == Reading::Done)
+    }
+
+    /// The second reading was due and did not come to its end.
+    pub(super) fn unread(&self, subject: Subject) -> bool {
+        self.list(subject).is_some_and(|list| {
+            list.leader == subject && list.after == Reading::Done && !list.complete
+        })
+    }
+
+    /// Strangers under this credential's owner; told of the first that has that owner.
+    pub(super) fn strangers(&self, subject: Subject) -> &[Stranger] {
+        match self.list(subject) {
+            Some(list) if list.leader == subject => &list.strangers,
+            _ => &[],
+        }
+    }
+
+    /// Everybody of a list.
+    pub(super) fn members(&self, number: u32) -> Vec<Subject> {
+        self.lists.get(number as usize).map_or_else(Vec::new, |list| list.members.clone())
+    }
+
+    /// Those that die with this one.
+    pub(super) fn followers(&self, leader: Subject) -> Vec<Subject> {
+        self.followers.get(&leader).cloned().unwrap_or_default()
+    }
+
+    fn number(&self, subject: Subject) -> Option<u32> {
+        self.of.get(subject.0 as usize).copied().flatten()
+    }
+
+    fn list(&self, subject: Subject) -> Option<&List> {
+        self.lists.get(self.number(subject)? as usize)
+    }
+}
+
+impl List {
+    fn led_by(leader: Subject) -> Self {
+        Self {
+            leader,
+            members: Vec::new(),
+            missing: BTreeSet::new(),
+            before: Reading::NotAsked,
+            handles_before: None,
+            after: Reading::NotAsked,
+            complete: false,
+            rows: Vec::new(),
+            strangers: Vec::new(),
+        }
+    }
+}
+
+/// What makes two credentials appear in one list: kind, vars and who asks.
+fn owner(plan: &Plan, planned: &Planned, index: usize) -> Option<String> {
+    if !planned.phases.contains(&Phase::Sweep) {
+        return None;
+    }
+    let kind = plan.kind(planned.kind)?;
+    let step = kind.can.verbs.get(&Verb::Find)?.first()?.steps.first()?;
+    let asker = match step.actor {
+        // Each lists its own; nobody else's list is the same.
+        Actor::Old | Actor::New | Actor::Live | Actor::It => format!("{index}"),
+        Actor::Admin(_) | Actor::Client | Actor::None => format!("{:?}", planned.admins),
+    };
+    let vars = serde_json::to_string(&planned.vars).unwrap_or_default();
+    Some(format!("{}\n{vars}\n{asker}", planned.kind))
+}

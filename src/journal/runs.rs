@@ -1,0 +1,116 @@
+//! What is known of all runs and roles: the history, and the marks.
+
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use super::record::JournalError;
+use super::state::State;
+use crate::engine::call::Wall;
+use crate::inventory::Mark;
+
+/// One line of the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Its id.
+    pub run: String,
+    /// `contain`, `revoke-only`, `restore`, `rehearse` or `verify`.
+    pub mode: String,
+    /// The roles it is about.
+    pub roles: Vec<String>,
+    /// When it began.
+    pub started: Wall,
+    /// When it ended; none while it runs, or where it was cut short.
+    pub closed: Option<Wall>,
+    /// How it ended.
+    pub exit_code: Option<u8>,
+}
+
+impl State {
+    /// Every run, newest first.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub fn runs(&self) -> Result<Vec<RunSummary>, JournalError> {
+        let connection = self.database.lock();
+        let mut select = connection.prepare_cached(
+            "SELECT run, mode, roles, started, closed, exit_code FROM run
+             ORDER BY started DESC, rowid DESC",
+        )?;
+        let rows = select.query_map([], summary)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The newest run of a role in one of these modes; in any mode where none is named.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub fn latest(&self, role: &str, modes: &[&str]) -> Result<Option<RunSummary>, JournalError> {
+        Ok(self.runs()?.into_iter().find(|run| {
+            run.roles.iter().any(|name| name == role)
+                && (modes.is_empty() || modes.contains(&run.mode.as_str()))
+        }))
+    }
+
+    /// The final report of a run as it was written, JSON; none while it is open.
+    ///
+    /// # Errors
+    /// [`JournalError::NoSuchRun`], and what the disk brings.
+    pub fn report_of(&self, run: &str) -> Result<Option<String>, JournalError> {
+        self.database
+            .lock()
+            .query_row("SELECT report FROM run WHERE run = ?1", [run], |row| row.get(0))
+            .optional()?
+            .ok_or_else(|| JournalError::NoSuchRun(run.to_owned()))
+    }
+
+    /// The mark of a contained role, if it has one.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub fn contained(&self, role: &str) -> Result<Option<Mark>, JournalError> {
+        Ok(self
+            .database
+            .lock()
+            .query_row("SELECT since, because, run FROM contained WHERE role = ?1", [role], |row| {
+                Ok(Mark { since: row.get(0)?, because: row.get(1)?, run: row.get(2)? })
+            })
+            .optional()?)
+    }
+
+    /// Marks a role as contained: no rehearsal from this installation until a person restores it.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub fn set_contained(&self, role: &str, mark: &Mark) -> Result<(), JournalError> {
+        self.database.write(|transaction| {
+            transaction.execute(
+                "INSERT OR REPLACE INTO contained (role, since, because, run)
+                 VALUES (?1, ?2, ?3, ?4)",
+                params![role, mark.since, mark.because, mark.run],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Takes the mark away: a person has restored the role.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub fn clear_contained(&self, role: &str) -> Result<(), JournalError> {
+        self.database.write(|transaction| {
+            transaction.execute("DELETE FROM contained WHERE role = ?1", [role])?;
+            Ok(())
+        })
+    }
+}
+
+fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
+    let roles: String = row.get(2)?;
+    Ok(RunSummary {
+        run: row.get(0)?,
+        mode: row.get(1)?,
+        roles: serde_json::from_str(&roles).unwrap_or_default(),
+        started: Wall(row.get(3)?),
+        closed: row.get::<_, Option<i64>>(4)?.map(Wall),
+        exit_code: row.get(5)?,
+    })
+}

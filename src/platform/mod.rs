@@ -1,0 +1,7 @@
+//! What is done on the agent's host besides secrets: commands, and evidence.
+
+mod command;
+mod evidence;
+
+pub use command::{Reloads, STOP_LIMIT, run};
+pub use evidence::{Preservation, Saved, preserve};

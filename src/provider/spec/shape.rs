@@ -1,0 +1,169 @@
+//! Shapes: regular expressions that a credential's value matches, and values made up from them.
+
+use std::collections::BTreeMap;
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
+use zeroize::Zeroizing;
+
+use super::predicate::Pattern;
+
+/// How much longer than its minimum an open repetition is drawn: long enough that a made-up value
+/// is nobody's, short enough for a header.
+const OPEN_REPETITION: u32 = 24;
+
+/// A checked, anchored regular expression.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    pattern: Pattern,
+    hir: Hir,
+}
+
+impl Shape {
+    /// A shape as written: it must be anchored at both ends.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn anchored(text: &str) -> Result<Self, String> {
+        let shape = Self::new(text)?;
+        let properties = shape.hir.properties();
+        if properties.look_set_prefix().contains(Look::Start)
+            && properties.look_set_suffix().contains(Look::End)
+        {
+            return Ok(shape);
+        }
+        Err("it is not anchored: write '^...$'".into())
+    }
+
+    /// A `like`: anchored here, whatever is written.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn whole(text: &str) -> Result<Self, String> {
+        Self::new(text)?;
+        Self::new(&format!("^(?:{text})$"))
+    }
+
+    fn new(text: &str) -> Result<Self, String> {
+        let pattern = Pattern::new(text)?;
+        let hir = regex_syntax::parse(text).map_err(|error| error.to_string())?;
+        Ok(Self { pattern, hir })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        self.pattern.text()
+    }
+
+    pub(crate) fn matches(&self, value: &str) -> bool {
+        self.pattern.matches(value)
+    }
+
+    /// Names of its groups.
+    pub(crate) fn groups(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        groups(&self.hir, &mut names);
+        names
+    }
+
+    /// What each named group holds.
+    pub(crate) fn split<'v>(&self, value: &'v str) -> BTreeMap<String, &'v str> {
+        let Some(regex) = self.pattern.regex() else { return BTreeMap::new() };
+        let Some(captures) = regex.captures(value) else { return BTreeMap::new() };
+        let held = |name: &str| Some((name.to_owned(), captures.name(name)?.as_str()));
+        regex.capture_names().flatten().filter_map(held).collect()
+    }
+
+    /// A value of this shape; groups named in `keep` hold what stands there.
+    pub(crate) fn sample(
+        &self,
+        keep: &BTreeMap<String, &str>,
+        random: &mut impl Rng,
+    ) -> Zeroizing<String> {
+        let mut value = Zeroizing::new(String::with_capacity(256));
+        draw(&self.hir, keep, random, &mut value);
+        value
+    }
+}
+
+fn groups(hir: &Hir, names: &mut Vec<String>) {
+    match hir.kind() {
+        HirKind::Capture(capture) => {
+            names.extend(capture.name.as_deref().map(str::to_owned));
+            groups(&capture.sub, names);
+        }
+        HirKind::Repetition(repetition) => groups(&repetition.sub, names),
+        HirKind::Concat(list) | HirKind::Alternation(list) => {
+            list.iter().for_each(|sub| groups(sub, names));
+        }
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => {}
+    }
+}
+
+fn draw(hir: &Hir, keep: &BTreeMap<String, &str>, random: &mut impl Rng, out: &mut String) {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => {}
+        HirKind::Literal(literal) => out.push_str(&String::from_utf8_lossy(&literal.0)),
+        HirKind::Class(class) => out.extend(one_of(class, random)),
+        HirKind::Repetition(repetition) => {
+            let open = repetition.min.saturating_add(OPEN_REPETITION);
+            let most = repetition.max.unwrap_or(open).min(open);
+            for _ in 0..random.random_range(repetition.min..=most.max(repetition.min)) {
+                draw(&repetition.sub, keep, random, out);
+            }
+        }
+        HirKind::Capture(capture) => {
+            match capture.name.as_deref().and_then(|name| keep.get(name)) {
+                Some(kept) => out.push_str(kept),
+                None => draw(&capture.sub, keep, random, out),
+            }
+        }
+        HirKind::Concat(list) => list.iter().for_each(|sub| draw(sub, keep, random, out)),
+        HirKind::Alternation(list) => {
+            if let Some(sub) = list.choose(random) {
+                draw(sub, keep, random, out);
+            }
+        }
+    }
+}
+
+/// One printable ASCII character of a class: `.` and `[^ ]` hold more than a header can carry.
+fn one_of(class: &Class, random: &mut impl Rng) -> Option<char> {
+    let fits = |c: char| match class {
+        Class::Unicode(class) => class.ranges().iter().any(|r| (r.start()..=r.end()).contains(&c)),
+        Class::Bytes(class) => {
+            class.ranges().iter().any(|r| (r.start()..=r.end()).contains(&(c as u8)))
+        }
+    };
+    let letters: Vec<char> = ('!'..='~').filter(|c| fits(*c)).collect();
+    letters.choose(random).copied()
+}
+
+/// A value of the same length and character classes, for secrets whose shape nobody wrote down.
+pub(crate) fn alike(value: &[u8], random: &mut impl Rng) -> Zeroizing<Vec<u8>> {
+    let hex = value.iter().all(u8::is_ascii_hexdigit);
+    let upper = value.iter().any(u8::is_ascii_uppercase);
+    let mut draw = |byte: u8| match byte {
+        _ if hex && upper => pick(b"0123456789ABCDEF", random),
+        _ if hex => pick(b"0123456789abcdef", random),
+        b'0'..=b'9' => pick(b"0123456789", random),
+        b'a'..=b'z' => pick(b"abcdefghijklmnopqrstuvwxyz", random),
+        b'A'..=b'Z' => pick(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", random),
+        // Beyond ASCII: what replaces it must still be text.
+        0x80.. => pick(b"abcdefghijklmnopqrstuvwxyz", random),
+        other => other,
+    };
+    Zeroizing::new(value.iter().map(|byte| draw(*byte)).collect())
+}
+
+/// `length` characters of `alphabet`, each equally likely.
+pub(crate) fn choose(length: usize, alphabet: &str, random: &mut impl Rng) -> Zeroizing<String> {
+    let letters: Vec<char> = alphabet.chars().collect();
+    let mut value = Zeroizing::new(String::with_capacity(length.saturating_mul(4)));
+    value.extend((0..length).filter_map(|_| letters.choose(random).copied()));
+    value
+}
+
+fn pick(letters: &[u8], random: &mut impl Rng) -> u8 {
+    letters.choose(random).copied().unwrap_or(b'0')
+}

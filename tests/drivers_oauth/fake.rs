@@ -1,0 +1,452 @@
+//! What no well-behaved server does, done by fakes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Form;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use rotate::engine::call::{Answer, Fault, Identity, Liveness, Reason, Verb, Why};
+use rotate::provider::Secrets;
+use rotate::secret::Secret;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::bench::*;
+
+/// What a fake has been sent: path, form, and who authenticated.
+type Seen = Arc<Mutex<Vec<(&'static str, BTreeMap<String, String>, HeaderMap)>>>;
+
+/// A fake issuer with these routes; `metadata` is made from its own address.
+async fn fake(metadata: impl FnOnce(&str) -> Value, routes: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    let document = metadata(&issuer).to_string();
+    let json = [("content-type", "application/json")];
+    let routes = routes.route(
+        "/.well-known/oauth-authorization-server",
+        get(move || async move { (json, document).into_response() }),
+    );
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    issuer
+}
+
+fn ordinary(issuer: &str) -> Value {
+    json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/token"),
+        "revocation_endpoint": format!("{issuer}/revoke"),
+        "introspection_endpoint": format!("{issuer}/introspect"),
+    })
+}
+
+/// Writes down what comes to `path` and answers it.
+fn answering(
+    seen: &Seen,
+    path: &'static str,
+    status: u16,
+    headers: &[(&'static str, &'static str)],
+    body: &str,
+) -> Router {
+    let (seen, body) = (Arc::clone(seen), body.to_owned());
+    let extra: Vec<_> = headers.iter().map(|(name, value)| (*name, *value)).collect();
+    Router::new().route(
+        path,
+        post(move |sent: HeaderMap, Form(form): Form<BTreeMap<String, String>>| async move {
+            seen.lock().unwrap().push((path, form, sent));
+            let mut answer = (StatusCode::from_u16(status).unwrap(), body).into_response();
+            answer.headers_mut().insert("content-type", "application/json".parse().unwrap());
+            for (name, value) in extra {
+                answer.headers_mut().insert(name, value.parse().unwrap());
+            }
+            answer
+        }),
+    )
+}
+
+#[tokio::test]
+async fn fake_without_tls_got_nothing() {
+    let issuer = fake(ordinary, Router::new()).await;
+    let bench = Bench::at(&issuer.replace("http://", "https://"));
+    let not_sent = Answer::Fault(Fault::NotSent(Reason::Tls.into()));
+    assert_eq!(bench.revoke("client-token", 0, secret(GARBAGE)).await, not_sent);
+}
+
+#[tokio::test]
+async fn fake_that_asks_to_wait_is_throttling() {
+    let seen = Seen::default();
+    for (status, headers, wait) in [
+        (503, &[("retry-after", "7")][..], Some(7_000)),
+        (503, &[], None),
+        (429, &[("retry-after", "1")], Some(1_000)),
+    ] {
+        let routes = answering(&seen, "/revoke", status, headers, "").merge(answering(
+            &seen,
+            "/introspect",
+            status,
+            headers,
+            "",
+        ));
+        let bench = Bench::at(&fake(ordinary, routes).await);
+        let throttled = Answer::Fault(Fault::Throttled(wait));
+        assert_eq!(bench.revoke("client-token", 0, secret(GARBAGE)).await, throttled);
+        assert_eq!(bench.probe("client-token", secret(GARBAGE)).await, throttled);
+    }
+}
+
+#[tokio::test]
+async fn fake_sees_the_form_of_rfc_7009_with_its_hint() {
+    let seen = Seen::default();
+    let bench = Bench::at(&fake(ordinary, answering(&seen, "/revoke", 204, &[], "")).await);
+    let mut parts = secret("the refresh+token/of=1");
+    parts.secret.insert("access".into(), Secret::from("the-access-token".to_owned()));
+    assert_eq!(bench.revoke("grant", 0, parts.duplicate()).await, Answer::Done);
+    assert_eq!(bench.revoke("grant", 1, parts).await, Answer::Done);
+    // No access token at rest: nothing to end, and nothing is sent.
+    assert_eq!(bench.revoke("grant", 1, secret(GARBAGE)).await, Answer::Done);
+
+    let seen = seen.lock().unwrap();
+    let forms: Vec<_> = seen.iter().map(|(_, form, _)| form.clone()).collect();
+    let form = |token: &str, hint: &str| {
+        BTreeMap::from(
+            [("token", token), ("token_type_hint", hint)].map(|(k, v)| (k.into(), v.into())),
+        )
+    };
+    let refresh = form("the refresh+token/of=1", "refresh_token");
+    assert_eq!(forms, [refresh, form("the-access-token", "access_token")]);
+    for (_, _, headers) in seen.iter() {
+        assert!(headers["authorization"].to_str().unwrap().starts_with("Basic "));
+        assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
+    }
+}
+
+#[tokio::test]
+async fn fake_that_cannot_revoke_this_type_is_a_refusal() {
+    let seen = Seen::default();
+    let body = r#"{"error":"unsupported_token_type"}"#;
+    let bench = Bench::at(&fake(ordinary, answering(&seen, "/revoke", 400, &[], body)).await);
+    let why = Why {
+        reason: Reason::Refused,
+        status: Some(400),
+        word: Some("unsupported_token_type".into()),
+    };
+    let ended = bench.revoke("client-token", 0, secret(GARBAGE)).await;
+    assert_eq!(ended, Answer::Fault(Fault::Refused(why)));
+}
+
+#[tokio::test]
+async fn fake_that_breaks_down_may_have_done_it() {
+    let seen = Seen::default();
+    let routes = answering(&seen, "/revoke", 500, &[], "").merge(answering(
+        &seen,
+        "/introspect",
+        502,
+        &[],
+        "",
+    ));
+    let bench = Bench::at(&fake(ordinary, routes).await);
+    let ended = bench.revoke("client-token", 0, secret(GARBAGE)).await;
+    let why = Why { reason: Reason::Unexpected, status: Some(500), word: None };
+    assert_eq!(ended, Answer::Fault(Fault::Unknown(why)));
+    assert_eq!(unclear(bench.probe("client-token", secret(GARBAGE)).await), Reason::Unexpected);
+}
+
+#[tokio::test]
+async fn fake_that_redirects_is_not_followed() {
+    let seen = Seen::default();
+    let headers = [("location", "https://evil.example/collect")];
+    let bench = Bench::at(&fake(ordinary, answering(&seen, "/revoke", 307, &headers, "")).await);
+    let ended = bench.revoke("client-token", 0, secret(GARBAGE)).await;
+    assert_eq!(refused(ended), Reason::Redirect);
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn fake_whose_answer_never_ends_is_cut_off() {
+    let seen = Seen::default();
+    let long = format!(r#"{{"active":true,"x":"{}"}}"#, "x".repeat(1 << 20));
+    let bench = Bench::at(&fake(ordinary, answering(&seen, "/introspect", 200, &[], &long)).await);
+    let sight = bench.probe("client-token", secret(GARBAGE)).await;
+    assert_eq!(unclear(sight), Reason::TooLong);
+}
+
+#[tokio::test]
+async fn fake_that_answers_with_anything_else_is_never_a_verdict() {
+    for body in ["", "active", "<html>sign in</html>", "[]", "{}", r#"{"active":"no"}"#] {
+        let seen = Seen::default();
+        let routes = answering(&seen, "/introspect", 200, &[], body);
+        let bench = Bench::at(&fake(ordinary, routes).await);
+        let sight = bench.probe("client-token", secret(GARBAGE)).await;
+        assert_eq!(unclear(sight), Reason::Unexpected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn fake_that_repeats_the_token_is_not_written_down() {
+    let seen = Seen::default();
+    let body = json!({ "active": true, "sub": GARBAGE }).to_string();
+    let bench = Bench::at(&fake(ordinary, answering(&seen, "/introspect", 200, &[], &body)).await);
+    let sight = bench.probe("client-token", secret(GARBAGE)).await;
+    assert_eq!(unclear(sight), Reason::Echo);
+}
+
+#[tokio::test]
+async fn fake_with_an_endpoint_elsewhere_never_gets_the_token_there() {
+    let seen = Seen::default();
+    let elsewhere = fake(ordinary, answering(&seen, "/revoke", 200, &[], "")).await;
+    let stolen = format!("{elsewhere}/revoke");
+    let metadata = |issuer: &str| {
+        let mut metadata = ordinary(issuer);
+        metadata["revocation_endpoint"] = stolen.clone().into();
+        metadata
+    };
+    let mut bench = Bench::at(&fake(metadata, Router::new()).await);
+    let ended = bench.revoke("client-token", 0, secret(GARBAGE)).await;
+    assert_eq!(refused(ended), Reason::LeftBase);
+    assert!(seen.lock().unwrap().is_empty());
+    let reply = bench.call(at("client-token", Verb::Learn), json!({}), Secrets::new()).await;
+    let Answer::Took(facts) = reply.answer else { panic!("{:?}", reply.answer) };
+    assert_eq!(facts["unnamed_hosts"], json!([elsewhere]));
+    assert!(!facts.contains_key("revocation_endpoint"));
+
+    // Named in the inventory, it is a base like any other.
+    bench.bases.insert("revocation".into(), elsewhere.parse().unwrap());
+    assert_eq!(bench.revoke("client-token", 0, secret(GARBAGE)).await, Answer::Done);
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn fake_that_speaks_for_another_issuer_is_refused() {
+    let metadata = |issuer: &str| {
+        let mut metadata = ordinary(issuer);
+        metadata["issuer"] = "https://id.example".into();
+        metadata
+    };
+    let bench = Bench::at(&fake(metadata, Router::new()).await);
+    let ended = bench.revoke("client-token", 0, secret(GARBAGE)).await;
+    assert_eq!(refused(ended), Reason::SomebodyElse);
+    let sight = bench.probe("client-token", secret(GARBAGE)).await;
+    assert_eq!(unclear(sight), Reason::SomebodyElse);
+}
+
+#[tokio::test]
+async fn fake_without_metadata_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new()).await });
+    let ended = Bench::at(&issuer).revoke("client-token", 0, secret(GARBAGE)).await;
+    assert_eq!(refused(ended), Reason::Unsupported);
+}
+
+#[tokio::test]
+async fn fake_with_a_path_is_found_by_either_well_known_address() {
+    let seen = Seen::default();
+    for place in [
+        "/.well-known/oauth-authorization-server/realms/a",
+        "/realms/a/.well-known/openid-configuration",
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}/realms/a", listener.local_addr().unwrap());
+        let document = ordinary(&issuer).to_string();
+        let routes = Router::new().route(place, get(|| async move { document })).merge(answering(
+            &seen,
+            "/realms/a/revoke",
+            200,
+            &[],
+            "",
+        ));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let ended = Bench::at(&issuer).revoke("client-token", 0, secret(GARBAGE)).await;
+        assert_eq!(ended, Answer::Done, "{place}");
+    }
+}
+
+#[tokio::test]
+async fn fake_that_does_not_rotate_cannot_roll() {
+    for body in [
+        json!({ "access_token": "a-new-access-token", "token_type": "bearer" }),
+        json!({ "access_token": "a-new-access-token", "refresh_token": GARBAGE }),
+    ] {
+        let seen = Seen::default();
+        let routes = answering(&seen, "/token", 200, &[], &body.to_string());
+        let bench = Bench::at(&fake(ordinary, routes).await);
+        let secrets =
+            named([("old", acting("rotating-grant", secret(GARBAGE))), ("client", client(CLIENT))]);
+        let reply = bench.call(at("rotating-grant", Verb::Roll), json!({}), secrets).await;
+        assert_eq!(refused(reply.answer), Reason::Unsupported);
+        assert!(reply.brought.is_none());
+        assert_eq!(seen.lock().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn fake_that_loses_its_answer_may_have_issued() {
+    let seen = Seen::default();
+    let routes = answering(&seen, "/token", 200, &[], r#"{"access_token":"#);
+    let bench = Bench::at(&fake(ordinary, routes).await);
+    let secrets = named([("client", client(CLIENT))]);
+    let reply = bench.call(at("client-token", Verb::Issue), json!({}), secrets).await;
+    assert!(matches!(reply.answer, Answer::Fault(Fault::Unknown(_))), "{:?}", reply.answer);
+}
+
+#[tokio::test]
+async fn fake_that_says_slow_down_is_asked_less_often() {
+    let seen = Seen::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    let mut metadata = ordinary(&issuer);
+    metadata["device_authorization_endpoint"] = format!("{issuer}/device").into();
+    let code = json!({
+        "device_code": "the-device-code", "user_code": "WDJB-MJHT", "expires_in": 30,
+        "verification_uri": format!("{issuer}/page"), "interval": 2,
+    });
+    let (metadata, slow) = (metadata.to_string(), r#"{"error":"slow_down"}"#);
+    let routes = Router::new()
+        .route("/.well-known/oauth-authorization-server", get(|| async move { metadata }))
+        .merge(answering(&seen, "/device", 200, &[], &code.to_string()))
+        .merge(answering(&seen, "/token", 400, &[], slow));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+
+    let person = Somebody::absent();
+    let bench = Bench::with(&issuer, Some(person.clone()));
+    let values = json!({ "scopes": ["mail.read", "mail.send"], "audience": "mail" });
+    let secrets = named([("client", client(CLIENT))]);
+    let reply = bench.call(at("grant", Verb::Issue), values, secrets).await;
+    assert_eq!(refused(reply.answer), Reason::Refused);
+    let seconds: Vec<u64> = person.waited.lock().unwrap().iter().map(Duration::as_secs).collect();
+    assert_eq!(seconds, [7, 12, 17]);
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen[0].1["scope"], "mail.read mail.send");
+    assert_eq!(seen[0].1["audience"], "mail");
+    assert_eq!(seen[1].1["device_code"], "the-device-code");
+}
+
+#[tokio::test]
+async fn fake_that_would_write_on_the_terminal_is_not_shown() {
+    for (user_code, page) in [
+        ("AB\u{1b}[2JCD", "https://issuer.example/page"),
+        ("WDJB-MJHT", "http://issuer.example/page"),
+    ] {
+        let seen = Seen::default();
+        let code = json!({
+            "device_code": "the-device-code", "user_code": user_code, "expires_in": 30,
+            "verification_uri": page, "interval": 2,
+        });
+        let metadata = |issuer: &str| {
+            let mut metadata = ordinary(issuer);
+            metadata["device_authorization_endpoint"] = format!("{issuer}/device").into();
+            metadata
+        };
+        let routes = answering(&seen, "/device", 200, &[], &code.to_string());
+        let person = Somebody::absent();
+        let bench = Bench::with(&fake(metadata, routes).await, Some(person.clone()));
+        let secrets = named([("client", client(CLIENT))]);
+        let reply = bench.call(at("grant", Verb::Issue), json!({}), secrets).await;
+        assert!(matches!(reply.answer, Answer::Fault(Fault::Refused(_))), "{:?}", reply.answer);
+        assert!(person.asked.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn fake_without_refresh_tokens_leaves_no_token_alive() {
+    let seen = Seen::default();
+    let code = json!({
+        "device_code": "the-device-code", "user_code": "WDJB-MJHT", "expires_in": 30,
+        "verification_uri": "https://issuer.example/page",
+    });
+    let token = r#"{"access_token":"only-an-access-token","token_type":"bearer"}"#;
+    let metadata = |issuer: &str| {
+        let mut metadata = ordinary(issuer);
+        metadata["device_authorization_endpoint"] = format!("{issuer}/device").into();
+        metadata
+    };
+    let routes = answering(&seen, "/device", 200, &[], &code.to_string())
+        .merge(answering(&seen, "/token", 200, &[], token))
+        .merge(answering(&seen, "/revoke", 200, &[], ""));
+    let bench = Bench::with(&fake(metadata, routes).await, Some(Somebody::absent()));
+    let secrets = named([("client", client(CLIENT))]);
+    let reply = bench.call(at("grant", Verb::Issue), json!({}), secrets).await;
+    assert_eq!(refused(reply.answer), Reason::Unsupported);
+    let seen = seen.lock().unwrap();
+    let (path, form, _) = seen.last().unwrap();
+    assert_eq!((*path, form["token"].as_str()), ("/revoke", "only-an-access-token"));
+}
+
+#[tokio::test]
+async fn fake_without_introspection_is_asked_by_use_of_the_access_token_alone() {
+    let answers = [
+        (200, r#"{"sub":"ana"}"#, Some(alive("ana"))),
+        (401, r#"{"error":"invalid_token"}"#, Some(DEAD)),
+        (403, r#"{"error":"insufficient_scope"}"#, Some(Liveness::Restricted(Identity::default()))),
+        (401, "", None),
+        (200, "<html>", None),
+    ];
+    for (status, body, expected) in answers {
+        let metadata = |issuer: &str| {
+            json!({
+                "issuer": issuer, "token_endpoint": format!("{issuer}/token"),
+                "userinfo_endpoint": format!("{issuer}/me"),
+            })
+        };
+        let answer = (StatusCode::from_u16(status).unwrap(), body);
+        let routes = Router::new().route("/me", get(move || async move { answer }));
+        let bench = Bench::at(&fake(metadata, routes).await);
+        let mut parts = secret(GARBAGE);
+        parts.secret.insert("access".into(), Secret::from("the-access-token".to_owned()));
+        let seen = liveness(bench.probe_layer("grant", 1, parts.duplicate()).await);
+        match expected {
+            Some(expected) => assert_eq!(seen, expected),
+            None => assert!(matches!(seen, Liveness::Unclear(_)), "{seen:?}"),
+        }
+        // A refresh token is not shown to find out.
+        assert_eq!(unclear(bench.probe("grant", parts).await), Reason::Unsupported);
+    }
+}
+
+#[tokio::test]
+async fn fake_without_introspection_tells_a_client_by_a_code_that_nobody_issued() {
+    let answers = [
+        (400, "invalid_grant", Some(alive(CLIENT))),
+        (400, "unauthorized_client", Some(Liveness::Restricted(Identity(CLIENT.into())))),
+        (401, "invalid_client", Some(DEAD)),
+        (401, "unauthorized_client", Some(DEAD)),
+        (400, "invalid_request", None),
+    ];
+    for (status, error, expected) in answers {
+        let seen = Seen::default();
+        let body = json!({ "error": error }).to_string();
+        let metadata = |issuer: &str| {
+            json!({
+                "issuer": issuer, "token_endpoint": format!("{issuer}/token"),
+                "token_endpoint_auth_methods_supported": ["client_secret_post"],
+            })
+        };
+        let routes = answering(&seen, "/token", status, &[], &body);
+        let bench = Bench::at(&fake(metadata, routes).await);
+        let sight = liveness(bench.probe("client", client(CLIENT).parts).await);
+        match expected {
+            Some(expected) => assert_eq!(sight, expected, "{status} {error}"),
+            None => assert!(matches!(sight, Liveness::Unclear(_)), "{sight:?}"),
+        }
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen[0].1["grant_type"], "authorization_code");
+        assert_eq!(seen[0].1["client_secret"], secret_of(CLIENT));
+        assert!(!seen[0].2.contains_key("authorization"));
+    }
+}
+
+#[tokio::test]
+async fn fake_registration_leads_no_secret_off_the_base() {
+    let bench = Bench::at(&fake(ordinary, Router::new()).await);
+    let mut parts = client(CLIENT).parts;
+    let uri = "https://evil.example/reg/1";
+    parts.public.insert("registration_client_uri".into(), uri.into());
+    let token = Secret::from(GARBAGE.to_owned());
+    parts.secret.insert("registration_access_token".into(), token);
+    let secrets = named([("old", acting("registered-client", parts))]);
+    let reply = bench.call(at("registered-client", Verb::Revoke), json!({}), secrets).await;
+    assert_eq!(refused(reply.answer), Reason::LeftBase);
+}

@@ -1,0 +1,5 @@
+//! The native driver `oauth`, against a real OpenID Connect server and against fakes.
+
+mod bench;
+mod fake;
+mod real;

@@ -1,0 +1,43 @@
+//! Real servers on loopback, each with a port of its own, ended by their own process id.
+//!
+//! What they need is fetched by `tests/run` into `tests/.cache`. A test begins
+//! `let Some(redis) = lab::redis(...) else { return };`: where the server is not there the test
+//! says so, and fails if `CI=true`.
+//!
+//! `fake_*` are servers of our own that keep state like the vendor's and refuse what the vendor's
+//! published description refuses; they must be started inside a tokio runtime.
+#![expect(dead_code, unused_imports, reason = "each test binary uses the servers it needs")]
+
+use std::env;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+mod fake;
+mod fake_openai;
+mod fake_slack;
+mod moto;
+mod oidc;
+mod redis;
+mod server;
+
+pub use fake::{Manners, Seen};
+pub use fake_openai::{FakeOpenAi, OpenAiKey};
+pub use fake_slack::FakeSlack;
+pub use moto::{AwsKey, Moto, moto};
+pub use oidc::{Oidc, oidc};
+pub use redis::{Connection, Redis, Value, redis};
+
+/// Says that a server is not there; with `CI=true` that is a failure.
+pub fn missing(what: &str) {
+    assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{what} is missing: run tests/run");
+    // Not `eprintln!`, which the harness keeps to itself when a test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: {what} is missing: run tests/run");
+}
+
+fn cache() -> PathBuf {
+    source("tests/.cache")
+}
+
+fn source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
