@@ -221,9 +221,8 @@ impl Check<'_> {
     ) -> Option<&'k KindCapability> {
         let kinds = provider.kinds.keys().map(String::as_str);
         let Some(name) = kind else {
-            if !self.told.contains(&subject.place(&["kind"]).start)
-                || subject.spans.get("kind").is_none()
-            {
+            // One that was written and could not be read has been told.
+            if !subject.spans.contains_key("kind") {
                 let message = format!("`kind` is missing: {} has several", provider.id);
                 let hint = format!("add one of: {}", kinds.collect::<Vec<_>>().join(", "));
                 self.wrong(subject, &["provider"], message, hint);
@@ -276,14 +275,13 @@ impl Check<'_> {
     /// What a value should be and is not.
     fn misfit(&mut self, var: &Var, value: &Value) -> Option<String> {
         let words: Vec<String> = match value {
-            Value::String(text) => vec![text.clone()],
-            Value::Number(_) | Value::Bool(_) => vec![value.to_string()],
             Value::Array(items) => {
-                items.iter().filter_map(|it| Some(it.as_str()?.to_owned())).collect()
+                items.iter().map(word).collect::<Option<_>>().unwrap_or_default()
             }
-            Value::Object(_) | Value::Null => Vec::new(),
+            value => word(value).into_iter().collect(),
         };
-        if !var.one_of.is_empty() && !words.iter().all(|word| var.one_of.contains(word)) {
+        let listed = |word: &String| var.one_of.contains(word);
+        if !var.one_of.is_empty() && (words.is_empty() || !words.iter().all(listed)) {
             return Some(format!("must be one of {}", var.one_of.join(", ")));
         }
         let like = var.like.as_ref()?;
@@ -486,6 +484,15 @@ fn is_asked(var: &Var, it: &Credential, subject: &Subject<'_>) -> bool {
     match (var.kinds.is_empty(), &it.kind) {
         (false, Some(kind)) => var.kinds.contains(kind),
         _ => subject.role.is_some(),
+    }
+}
+
+/// A value as a template puts it in; none for lists and tables.
+fn word(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
     }
 }
 

@@ -82,7 +82,12 @@ impl Excerpt {
             let at = line.start + offset;
             let from = it.source.len();
             let secret = hidden.iter().any(|mask| mask.contains(&at));
-            it.source.push(if secret { '•' } else { character });
+            it.source.push(match character {
+                _ if secret => '•',
+                // No terminal obeys what an inventory says; tabs are widened by the renderer.
+                c if c.is_control() && c != '\t' => '\u{fffd}',
+                c => c,
+            });
             if at == place {
                 span = Some(from..from);
             }

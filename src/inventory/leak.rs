@@ -164,7 +164,9 @@ fn is_rich(run: &str) -> bool {
 fn entropy(run: &str) -> f64 {
     let mut counts = [0u32; 256];
     for byte in run.bytes() {
-        counts[usize::from(byte)] += 1;
+        if let Some(count) = counts.get_mut(usize::from(byte)) {
+            *count += 1;
+        }
     }
     let length = run.len() as f64;
     let share = |count: u32| f64::from(count) / length;

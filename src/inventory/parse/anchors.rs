@@ -11,7 +11,7 @@ impl<'a> Anchors<'a> {
     pub(super) fn of(document: &'a DeTable<'_>) -> Self {
         let mut anchors = Self(Vec::new());
         for (name, role) in tables(document.get("role")) {
-            let entry = Entry { role: Some(name), credential: None };
+            let entry = Entry { role: Some(name).filter(|name| is_name(name)), credential: None };
             anchors.0.push((role.span().start, entry));
             for (key, value) in role.get_ref().as_table().into_iter().flatten() {
                 if key.get_ref() != "credential" && value.get_ref().is_table() {
@@ -26,7 +26,7 @@ impl<'a> Anchors<'a> {
             }
         }
         for (name, admin) in tables(document.get("admin")) {
-            let entry = Entry { role: None, credential: Some(name) };
+            let entry = Entry { role: None, credential: Some(name).filter(|name| is_name(name)) };
             anchors.0.push((admin.span().start, entry));
         }
         for (_, provider) in tables(document.get("provider")) {

@@ -31,8 +31,13 @@ impl Reader<'_> {
     ) {
         let Some(table) = field.get_ref().as_table() else { return };
         let entry = Entry { role: None, credential: Some(name.get_ref()) };
+        // Its own name is no good for saying whose it is.
+        if !self.name(Entry::default(), name.get_ref(), name.span(), "an admin")
+            && name.get_ref().chars().any(char::is_control)
+        {
+            return;
+        }
         self.sweep(entry, field, true);
-        self.name(entry, name.get_ref(), name.span(), "an admin");
         self.known_keys(entry, table, &OF_ADMIN, "an admin");
         let credential = self.credential(entry, name.get_ref().to_string(), field.span(), table);
         inventory.admins.insert(credential.name.clone(), credential);
@@ -138,9 +143,11 @@ impl Reader<'_> {
         let mut parts = BTreeMap::new();
         for (part, field) in table {
             let name: &str = part.get_ref();
-            self.name(entry, name, part.span(), "a part");
-            spans.insert(format!("{key}.{name}"), field.span());
-            let shown = if is_name(name) { format!("{key}.{name}") } else { key.to_owned() };
+            if !self.name(entry, name, part.span(), "a part") {
+                continue;
+            }
+            let shown = format!("{key}.{name}");
+            spans.insert(shown.clone(), field.span());
             if let Some(place) = self.place(entry, &shown, field) {
                 parts.insert(name.to_owned(), place);
             }
@@ -219,7 +226,9 @@ impl Reader<'_> {
         };
         let mut admins = BTreeMap::new();
         for (key, field) in inner {
-            self.name(entry, key.get_ref(), key.span(), "an admin's part");
+            if !self.name(entry, key.get_ref(), key.span(), "an admin's part") {
+                continue;
+            }
             spans.insert(format!("admin.{}", key.get_ref()), field.span());
             if let Some(target) = self.string(entry, "admin", field) {
                 admins.insert(key.get_ref().to_string(), target.into_inner());
@@ -238,7 +247,9 @@ impl Reader<'_> {
         let mut vars = BTreeMap::new();
         for (name, field) in inner {
             let key = format!("vars.{}", name.get_ref());
-            self.name(entry, name.get_ref(), name.span(), "a var");
+            if !self.name(entry, name.get_ref(), name.span(), "a var") {
+                continue;
+            }
             if let Some(value) = self.var(entry, &key, field) {
                 vars.insert(name.get_ref().to_string(), value);
             }

@@ -20,8 +20,10 @@ impl Reader<'_> {
     ) {
         let Some(table) = field.get_ref().as_table() else { return };
         let entry = Entry::default();
+        if !self.name(entry, name.get_ref(), name.span(), "a provider") {
+            return;
+        }
         self.sweep(entry, field, true);
-        self.name(entry, name.get_ref(), name.span(), "a provider");
         self.known_keys(entry, table, &["file", "base", "proof", "limits"], "a provider");
         let before = self.problems.len();
         let bases = self.bases(table);
@@ -50,7 +52,9 @@ impl Reader<'_> {
         };
         let mut bases = BTreeMap::new();
         for (name, field) in named {
-            self.name(Entry::default(), name.get_ref(), name.span(), "a base");
+            if !self.name(Entry::default(), name.get_ref(), name.span(), "a base") {
+                continue;
+            }
             if let Some(base) = self.base(&format!("base.{}", name.get_ref()), field) {
                 bases.insert(name.get_ref().to_string(), base);
             }

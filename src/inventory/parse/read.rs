@@ -142,12 +142,20 @@ impl<'a> Reader<'a> {
         named
     }
 
-    /// A name that commands, reports and `ROLE/NAME` can carry.
-    pub(super) fn name(&mut self, entry: Entry<'_>, name: &str, span: Range<usize>, of: &str) {
-        if !is_name(name) {
+    /// Whether a name is one that commands, reports and `ROLE/NAME` can carry; told if not.
+    pub(super) fn name(
+        &mut self,
+        entry: Entry<'_>,
+        name: &str,
+        span: Range<usize>,
+        of: &str,
+    ) -> bool {
+        let carried = is_name(name);
+        if !carried {
             let message = format!("the name of {of} is ill-formed");
             self.wrong(entry, span, &message, NAMES);
         }
+        carried
     }
 
     pub(super) fn text(
@@ -277,12 +285,9 @@ impl<'a> Reader<'a> {
             self.wrong_type(entry, key, field, "a reference to a secret");
             return None;
         };
-        let leaks = self.leaks_in(&field.span());
-        if let Some(leak) = leaks.first() {
-            // Quotes stand around it and nothing else: the whole string is the secret.
-            let whole = leak.span.start <= field.span().start + 3
-                && field.span().end <= leak.span.end + 3
-                && text.trim().bytes().all(|byte| byte == b'*');
+        if !self.leaks_in(&field.span()).is_empty() {
+            // Overwritten from end to end: the whole string is the secret.
+            let whole = text.trim().bytes().all(|byte| matches!(byte, b'*' | b'\r' | b'\n'));
             return whole.then(|| SecretRef::in_inventory(&field.span()));
         }
         let read = text.parse::<SecretRef>().and_then(|place| place.vet().map(|()| place));

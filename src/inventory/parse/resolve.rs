@@ -81,10 +81,11 @@ impl Names {
         }
         let what = if *key == "uses" { "credential" } else { "role" };
         let hint = match *key {
-            "uses" => self.near_credential(target, reader),
-            _ => reader.nearest.find(target, self.roles()).map(str::to_owned),
+            "uses" if !target.contains('/') => "write ROLE/NAME".to_owned(),
+            "uses" => did_you_mean(self.near_credential(target, reader)),
+            _ => did_you_mean(reader.nearest.find(target, self.roles()).map(str::to_owned)),
         };
-        reader.wrong(entry, span.clone(), &unknown(key, what, target), &did_you_mean(hint));
+        reader.wrong(entry, span.clone(), &unknown(key, what, target), &hint);
     }
 
     /// Whether what a role names elsewhere exists, elsewhere.

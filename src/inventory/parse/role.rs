@@ -33,8 +33,13 @@ impl Reader<'_> {
     ) {
         let Some(table) = field.get_ref().as_table() else { return };
         let entry = Entry { role: Some(name.get_ref()), credential: None };
+        // Its own name is no good for saying whose it is.
+        if !self.name(Entry::default(), name.get_ref(), name.span(), "a role")
+            && name.get_ref().chars().any(char::is_control)
+        {
+            return;
+        }
         self.sweep(entry, field, true);
-        self.name(entry, name.get_ref(), name.span(), "a role");
         self.known_keys(entry, table, &OF_ROLE, "a role");
         let said = |text: Option<Spanned<String>>| text.map(Spanned::into_inner);
         let role = Role {
