@@ -4,10 +4,103 @@ use std::fmt::Write as _;
 
 use super::terminal::clean;
 use super::words;
-use crate::engine::outline::{Outline, Planned};
+use crate::engine::call::Verb;
+use crate::engine::capability::{Actor, KindCapability, Way};
+use crate::engine::outline::{Host, NotPlanned, Outline, Planned};
+use crate::engine::plan::{self, Acting, Phase, Plan};
 
 /// More names than this make a line that nobody reads; `--dry-run` has them all.
 const NAMES: usize = 6;
+
+/// What a plan is about to do.
+pub(crate) fn of(plan: &Plan) -> Outline {
+    let mut owners: Vec<String> = plan.roles.iter().filter_map(|role| role.owner.clone()).collect();
+    owners.dedup();
+    let mut warnings = plan.warnings.clone();
+    warnings.extend(plan.upstream.iter().map(|role| format!("{role} can hand it new credentials")));
+    warnings.extend(
+        plan.downstream.iter().map(|role| format!("{role} stays alive: it was delegated to")),
+    );
+    warnings.extend(
+        plan.inventory.changed.iter().map(|change| format!("since the last run: {change}")),
+    );
+    Outline {
+        mode: plan.mode,
+        roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
+        owners,
+        inventory_sha256: plan.inventory.sha256.clone(),
+        credentials: plan.credentials.iter().filter_map(|one| planned(plan, one)).collect(),
+        hosts: plan
+            .hosts
+            .iter()
+            .map(|host| Host { host: host.host.clone(), from_inventory: host.from_inventory })
+            .collect(),
+        collateral: plan.credentials.iter().flat_map(|one| one.collateral.clone()).collect(),
+        not_planned: plan
+            .left_out
+            .iter()
+            .map(|one| NotPlanned {
+                id: one.id.clone(),
+                why: format!("inventory line {}: {}", one.line, one.message),
+            })
+            .collect(),
+        warnings,
+    }
+}
+
+fn planned(plan: &Plan, one: &plan::Planned) -> Option<Planned> {
+    let kind = plan.kind(one.kind)?;
+    Some(Planned {
+        id: one.id.clone(),
+        provider: kind.provider.clone(),
+        kind: kind.kind.clone(),
+        level: kind.can.level.clone(),
+        steps: one.phases.iter().map(|phase| phase_in_words(*phase, one).to_owned()).collect(),
+        revoke: revoked_by(plan, one, &kind.can),
+        warnings: Vec::new(),
+    })
+}
+
+fn phase_in_words(phase: Phase, one: &plan::Planned) -> &'static str {
+    match phase {
+        Phase::Baseline => "look at the old one",
+        Phase::Issue => "issue a new one",
+        Phase::Roll => "roll: old out, new in",
+        Phase::ProveNew => "use the new one",
+        Phase::Deliver if one.deliver => "deliver it",
+        Phase::Deliver => "hold it under seal",
+        Phase::Finish => "end the grace",
+        Phase::Revoke => "revoke the old one",
+        Phase::Evict => "end what it minted",
+        Phase::ProveOld => "prove the old one dead by using it",
+        Phase::Sweep => "list what is left",
+    }
+}
+
+fn revoked_by(plan: &Plan, one: &plan::Planned, can: &KindCapability) -> String {
+    let ways = can.verbs.get(&Verb::Revoke).or_else(|| can.verbs.get(&Verb::Roll));
+    let by = |way: &Way| match way.steps.first().map(|step| &step.actor) {
+        Some(Actor::Old) => Some("itself".to_owned()),
+        Some(Actor::Admin(name)) => {
+            let name = name.as_deref().unwrap_or("");
+            let admin = one.admins.get(name).or_else(|| one.admins.values().next())?;
+            Some(acting(plan, *admin))
+        }
+        Some(Actor::Client) => Some(acting(plan, one.client?)),
+        Some(Actor::New) => Some("the new one".to_owned()),
+        _ => None,
+    };
+    let all: Vec<String> = ways.into_iter().flatten().filter_map(by).collect();
+    if all.is_empty() { "a person, by hand".to_owned() } else { all.join(", else ") }
+}
+
+fn acting(plan: &Plan, acting: Acting) -> String {
+    let named = match acting {
+        Acting::Fixed(index) => plan.actors.get(index as usize).map(|actor| actor.id.clone()),
+        Acting::Planned(subject) => plan.planned(subject).map(|planned| planned.id.clone()),
+    };
+    named.unwrap_or_default()
+}
 
 /// Role, owner, how many credentials, hosts, collateral; then what must be known before Enter.
 pub(crate) fn brief(plan: &Outline) -> String {

@@ -28,7 +28,7 @@ impl Report {
     /// Runs it. Residual lifetimes that have passed since no longer count.
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         let session = Session::of_state(&self.state)?;
-        let mut report = session.report(self.run.as_deref()).await?;
+        let mut report = session.report(self.run.as_deref())?;
         report.as_of = Stamp(Wall(Timestamp::now().as_millisecond()));
         run::publish(&report.summed(), self.output.format)
     }

@@ -18,7 +18,8 @@ pub(crate) async fn carry_out(
     start: Start,
     format: Format,
 ) -> Result<ExitCode, Failure> {
-    let plan = session.outline(&intent).await?;
+    let ready = session.ready(&intent, start.dry_run).await?;
+    let plan = ready.outline();
     if start.dry_run {
         let text = match format {
             Format::Human => outline::whole(&plan),
@@ -30,7 +31,11 @@ pub(crate) async fn carry_out(
     if !terminal::go_on(start.yes) {
         return Err(Failure::stopped("stopped before anything was touched"));
     }
-    follow(session, Errand::Run(intent), format).await
+    let told = signals::listen()?;
+    let watch = Watch::new(&Look::of_stderr());
+    let report = session.run(ready, told, &watch).await;
+    watch.end();
+    publish(&report?, format)
 }
 
 /// Carries out what needs no leave: it was given when the run began.

@@ -4,18 +4,12 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use super::args::{Format, Only, Places, State};
+use super::args::{Only, Places, State};
 use super::failure::Failure;
-use super::progress::Watch;
-use crate::engine::call::Told;
 use crate::engine::capability::Radius;
-use crate::engine::outline::Outline;
-use crate::engine::report::{Mode, Report, Stamp};
+use crate::engine::report::{Mode, Stamp};
 
 /// What a person asks of a new run.
 #[derive(Clone, Debug)]
@@ -47,8 +41,6 @@ pub(crate) struct Intent {
 /// What a command sends along the line.
 #[derive(Clone, Debug)]
 pub(crate) enum Errand {
-    /// A new run.
-    Run(Intent),
     /// Prove an earlier run again; the last one where none is named.
     Verify {
         /// Its id.
@@ -165,51 +157,6 @@ impl Session {
                 .hint("name one: --inventory FILE, or ROTATE_INVENTORY")
         })
     }
-}
-
-impl Session {
-    /// The plan of a new run; nothing is touched.
-    ///
-    /// # Errors
-    /// Arguments or inventory are wrong.
-    pub(crate) async fn outline(&self, _intent: &Intent) -> Result<Outline, Failure> {
-        self.inventory()?;
-        Err(unjoined())
-    }
-
-    /// Sends an errand along the line, to its report.
-    ///
-    /// # Errors
-    /// No run could begin, or none is known by that name.
-    pub(crate) async fn carry_out(
-        &self,
-        _errand: Errand,
-        _told: mpsc::UnboundedReceiver<Told>,
-        _watch: &Watch,
-    ) -> Result<Report, Failure> {
-        Err(unjoined())
-    }
-
-    /// Folds the report of a run from its journal; of the last one where none is named.
-    ///
-    /// # Errors
-    /// No run is known by that name, or its journal cannot be read.
-    pub(crate) async fn report(&self, _run: Option<&str>) -> Result<Report, Failure> {
-        Err(unjoined())
-    }
-}
-
-/// Contains and restores a role of servers started here on loopback, and prints both reports.
-///
-/// # Errors
-/// A server does not start, or a verdict is not what it should be.
-pub(crate) async fn demo(_format: Format) -> Result<ExitCode, Failure> {
-    Err(unjoined())
-}
-
-/// The line is not joined to the command line in this build.
-fn unjoined() -> Failure {
-    Failure::own("this build has a command line and no engine")
 }
 
 #[cfg(test)]

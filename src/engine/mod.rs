@@ -26,3 +26,5 @@ pub mod run;
 mod scene;
 mod sweep;
 pub mod verdict;
+
+pub use fold::in_words;

@@ -289,8 +289,8 @@ pub struct Options {
     pub revoke_only: bool,
     /// Deliver in the same run.
     pub deliver: bool,
-    /// `PROVIDER` or `PROVIDER/NAME`.
-    pub only: Option<String>,
+    /// `PROVIDER` or `PROVIDER/NAME`; everything where it is empty.
+    pub only: Vec<String>,
     /// The widest blast radius allowed.
     pub max_blast: Option<Radius>,
     /// What changed in the inventory since the role's last run.

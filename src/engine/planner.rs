@@ -182,13 +182,11 @@ impl<'a> Planner<'a> {
 
     fn plan(mut self) -> Result<Plan, PlanError> {
         let (entries, left_out) = self.entries();
-        if let Some(only) = &self.options.only
-            && entries.is_empty()
-            && left_out.is_empty()
-        {
+        if !self.options.only.is_empty() && entries.is_empty() && left_out.is_empty() {
+            let only = self.options.only.join(", ");
             let roles = self.roles.iter().map(|role| role.name.as_str());
             let roles = roles.collect::<Vec<_>>().join(", ");
-            return Err(PlanError::NothingLeft { roles, only: only.clone() });
+            return Err(PlanError::NothingLeft { roles, only });
         }
         let subjects: BTreeMap<String, Subject> = (0..)
             .zip(&entries)
@@ -306,13 +304,14 @@ impl<'a> Planner<'a> {
     }
 
     fn selected(&self, credential: &Credential) -> bool {
-        match self.options.only.as_deref().map(|only| only.split_once('/').ok_or(only)) {
-            None => true,
-            Some(Err(provider)) => credential.provider == provider,
-            Some(Ok((provider, name))) => {
-                credential.provider == provider && credential.name == name
-            }
-        }
+        let only = &self.options.only;
+        only.is_empty()
+            || only.iter().any(|one| match one.split_once('/') {
+                None => credential.provider == *one,
+                Some((provider, name)) => {
+                    credential.provider == provider && credential.name == name
+                }
+            })
     }
 
     fn capability(&self, of: &Credential) -> Option<(&'a ProviderCapability, &'a KindCapability)> {

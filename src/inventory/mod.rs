@@ -96,6 +96,11 @@ impl Problem {
         }
     }
 
+    /// What a provider file does not allow of a `[provider.*]`.
+    pub fn of_provider(span: Range<usize>, message: &str, hint: Option<String>) -> Self {
+        Self::at(span, message).hint(hint)
+    }
+
     pub(crate) fn of(mut self, role: Option<&str>, credential: Option<&str>) -> Self {
         self.role = role.map(str::to_owned);
         self.credential = credential.map(str::to_owned);
@@ -269,7 +274,7 @@ pub struct Credential {
 }
 
 /// A provider file at another address.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ProviderAt {
     /// The id it has in this inventory.
     pub id: String,
@@ -286,7 +291,7 @@ pub struct ProviderAt {
 }
 
 /// What the user knows of a server's flapping; each replaces the file's figure.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ProofAt {
     /// Refusals in a row.
     pub refusals: Option<u32>,

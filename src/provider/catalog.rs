@@ -21,7 +21,8 @@ macro_rules! builtin {
 }
 
 /// The files that are part of the binary: id and text.
-pub const BUILTIN: &[(&str, &str)] = builtin!["acme", "aws-iam", "oauth", "openai", "redis", "slack"];
+pub const BUILTIN: &[(&str, &str)] =
+    builtin!["acme", "aws-iam", "oauth", "openai", "redis", "slack"];
 
 /// Every provider known to this run.
 #[derive(Clone, Default)]
@@ -316,11 +317,11 @@ impl Placed {
             });
         };
         for (name, written) in &said.base {
-            if let Base::Fixed(known) = &self.spec.base {
-                if !known.contains_key(name) {
-                    wrong(format!("its file has no base `{name}`"), "use the names of its file");
-                    continue;
-                }
+            if let Base::Fixed(known) = &self.spec.base
+                && !known.contains_key(name)
+            {
+                wrong(format!("its file has no base `{name}`"), "use the names of its file");
+                continue;
             }
             match self.address(written) {
                 Ok(url) => drop(self.bases.insert(name.clone(), url)),

@@ -22,12 +22,14 @@ mod content;
 mod dotenv;
 mod env;
 mod file;
+mod inventory;
 mod json;
 mod line;
 mod part;
 mod path;
 
 pub use file::FileStore;
+pub use inventory::InventoryStore;
 pub use line::Shapes;
 
 /// One change: the place, what it may hold now, and what it shall hold.

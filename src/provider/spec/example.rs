@@ -7,10 +7,11 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::Spec;
+use super::call::CallSpec;
 use super::judge::{self, Answered, Seen as Class, Went, as_text, taken};
 use super::predicate::SEEN;
 use super::reader::{Node, Table, did_you_mean, to_json};
-use super::verb::{CallSpec, VERBS, name_of};
+use super::verb::{VERBS, name_of};
 use crate::engine::call::{Values, Verb};
 use crate::engine::capability::{PartType, Seen};
 

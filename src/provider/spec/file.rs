@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::call::texts;
 use super::example::Example;
-use super::kind::{Head, Kind};
+use super::head::Head;
+use super::kind::Kind;
 use super::marker::{Named, Piece, Scope, Secrets, Text, reserved};
 use super::predicate::{Limited, Pointer};
 use super::reader::{Errors, Node, Table, items, rate, string, to_json};
 use super::shape::Shape;
-use super::verb::{Reading, texts};
+use super::verb::Reading;
 use super::{Base, Spec};
 use crate::engine::capability::{Limits, Rate, Var};
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::call::{CallSpec, Classes, Hint, Taking};
 use super::marker::{Json, Named, Piece, Text};
 use super::predicate::{Limited, Matcher, Predicate, Wait};
-use super::verb::{CallSpec, Classes, Hint, Taking};
 
 /// Public values that predicates may name: vars.
 pub(crate) type Vars<'a> = &'a dyn Fn(&str) -> Option<Value>;
@@ -146,17 +146,17 @@ pub(crate) fn limited(
     now_ms: i64,
 ) -> Option<Option<u64>> {
     let retry_after = || retry_after(answered, now_ms);
-    for rule in rules.iter().filter(|rule| rule.when.holds(answered, vars)) {
-        let said = match &rule.wait {
-            Some(Wait::Json(pointer)) => {
-                answered.json().and_then(|json| pointer.of(json)).and_then(as_text)
-            }
-            Some(Wait::Header(name)) => answered.headers.get(name).cloned(),
-            None => None,
-        };
-        return Some(said.and_then(|said| delay_ms(&said, now_ms)).or_else(retry_after));
-    }
-    (answered.status == 429).then(retry_after)
+    let Some(rule) = rules.iter().find(|rule| rule.when.holds(answered, vars)) else {
+        return (answered.status == 429).then(retry_after);
+    };
+    let said = match &rule.wait {
+        Some(Wait::Json(pointer)) => {
+            answered.json().and_then(|json| pointer.of(json)).and_then(as_text)
+        }
+        Some(Wait::Header(name)) => answered.headers.get(name).cloned(),
+        None => None,
+    };
+    Some(said.and_then(|said| delay_ms(&said, now_ms)).or_else(retry_after))
 }
 
 /// `Retry-After`: seconds, or a date.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::call::{CallSpec, Target};
 use super::kind::{Auth, Kind};
 use super::marker::{Named, Party, Text, subject};
-use super::verb::{CallSpec, Target, WaySpec};
+use super::verb::WaySpec;
 use super::{Base, Spec};
 use crate::engine::call::Verb;
 use crate::engine::capability::{

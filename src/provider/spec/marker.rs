@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use toml::de::DeValue;
 
-use super::kind::Head;
+use super::head::Head;
 use super::reader::{Errors, Node, did_you_mean, to_json};
 use crate::engine::call::Verb;
 use crate::engine::capability::{PartType, Var};
@@ -236,10 +236,10 @@ impl Scope<'_> {
         if self.vars.contains_key(name) {
             return Ok(Named::Var { of: bare, name: name.into() });
         }
-        if !self.vars_only {
-            if let Some(found) = self.bare(bare, name).or_else(|| self.of_party(name)) {
-                return Ok(found);
-            }
+        if !self.vars_only
+            && let Some(found) = self.bare(bare, name).or_else(|| self.of_party(name))
+        {
+            return Ok(found);
         }
         Err(did_you_mean(name, self.names().iter().map(String::as_str)))
     }

@@ -9,8 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::capability::{Limits, Var};
 
+pub(crate) mod call;
 mod example;
 mod file;
+mod head;
 pub(crate) mod judge;
 pub(crate) mod kind;
 mod level;
@@ -121,8 +123,8 @@ impl Spec {
         let calls = verbs.flat_map(|way| &way.steps);
         let logins = self.kinds.values().filter_map(|kind| kind.login.as_ref());
         let named = calls.chain(logins).map(|call| match &call.target {
-            verb::Target::Path { base, .. } => base.as_str(),
-            verb::Target::Whole(_) => "api",
+            call::Target::Path { base, .. } => base.as_str(),
+            call::Target::Whole(_) => "api",
         });
         let mut bases: Vec<&str> = named.chain(["api"]).collect();
         bases.sort_unstable();
@@ -163,3 +165,6 @@ pub fn check(text: &str, file_name: &str) -> Result<Spec, Vec<SpecError>> {
 pub fn document(spec: &Spec) -> String {
     page::page(spec)
 }
+
+#[cfg(test)]
+mod tests;

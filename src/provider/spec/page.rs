@@ -87,7 +87,7 @@ fn section(
 
 fn hand(page: &mut String, what: &str, by_hand: Option<&ByHand>) {
     if let Some(by_hand) = by_hand {
-        line(page, &format!("- {what}: {} — {}", by_hand.at, by_hand.action));
+        line(page, &format!("- {what}: {}: {}", by_hand.at, by_hand.action));
     }
 }
 

@@ -105,7 +105,6 @@ pub(crate) struct Predicate {
     pub(crate) header: Vec<(String, Matcher)>,
     /// Only this provider's refusal looks so.
     pub(crate) by_name: bool,
-    pub(crate) seen: Option<Seen>,
 }
 
 /// Where a delay stands.
@@ -157,7 +156,9 @@ impl Predicate {
 
     fn read(table: &Table<'_>, key: &str, scope: &Scope<'_>) -> Self {
         let errors = table.errors;
-        let mut read = Self { seen: table.word("seen", &SEEN), ..Self::default() };
+        // A mark of its own is for readers; what counts is the mark of the verb.
+        table.word("seen", &SEEN);
+        let mut read = Self::default();
         if let Some(node) = table.get("status") {
             read.status = items(node).into_iter().filter_map(|item| status(item, errors)).collect();
         }
@@ -176,8 +177,7 @@ impl Predicate {
         if let Some(text) = table.string("text") {
             read.text = Some(scope.text(text.get_ref(), &text.span(), Secrets::Refused, errors));
         }
-        let empty = read.status.is_empty() && read.json.is_empty() && read.header.is_empty();
-        if empty && read.text.is_none() {
+        if !["status", "json", "text", "header"].iter().any(|condition| table.has(condition)) {
             let hint = "give it `status`, `json`, `text` or `header`";
             errors.hinted(table.span.clone(), format!("this `{key}` holds for any answer"), hint);
         }

@@ -52,6 +52,15 @@ impl<'t> Errors<'t> {
         }
     }
 
+    /// The first `needle` behind the start of `span`: a table's span is that of its header alone.
+    pub(crate) fn behind(&self, span: &Range<usize>, needle: &str) -> Range<usize> {
+        self.within(&(span.start..self.text.len()), needle)
+    }
+
+    pub(crate) fn none(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+
     /// The header `[kind.K.VERB]` or `[[kind.K.VERB]]`, where it is written so.
     pub(crate) fn header(&self, kind: &str, verb: &str) -> Option<Range<usize>> {
         let header = format!("[kind.{kind}.{verb}]");

@@ -1,0 +1,283 @@
+//! From an intent to a plan: the inventory read and judged, the providers at their addresses.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use rand::distr::SampleString as _;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::args::Only;
+use super::failure::Failure;
+use super::history::History;
+use super::session::{Intent, Session};
+use super::terminal;
+use crate::engine::check;
+use crate::engine::plan::{Options, Plan, PlanError};
+use crate::engine::report::Mode;
+use crate::inventory::{self, Inventory, Problem, ProviderAt, Summary, VarValue};
+use crate::journal::State;
+use crate::provider::catalog::{Catalog, FolderError, Resolved};
+use crate::provider::oauth::Oauth;
+use crate::provider::{AwsIam, Clients, Redis};
+use crate::store::{InventoryStore, Stores};
+use crate::trust::{self, Trust};
+use crate::world::Commands;
+
+/// What a resume needs beside the plan, kept in the journal's header.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Context {
+    /// The inventory.
+    pub(crate) inventory: PathBuf,
+    /// More provider files.
+    pub(crate) providers: Option<PathBuf>,
+    /// Where the role's places begin.
+    pub(crate) root: Option<PathBuf>,
+    /// Provider files at other addresses.
+    pub(crate) at: BTreeMap<String, ProviderAt>,
+    /// The inventory's commands may be run.
+    pub(crate) trusted: bool,
+    /// What the inventory listed, for the next run to compare with.
+    pub(crate) summary: Summary,
+    /// Why a contained role may run again.
+    pub(crate) because: Option<String>,
+}
+
+/// A plan, and all that is needed to carry it out.
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
+    pub(crate) context: Context,
+    pub(crate) history: History,
+    /// Said before anything is touched.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads the inventory and makes the plan. Nothing is touched.
+pub(crate) async fn prepare(
+    session: &Session,
+    intent: &Intent,
+    state: &State,
+    strict: bool,
+) -> Result<Prepared, Failure> {
+    let path = session.inventory()?.to_path_buf();
+    let text = read_inventory(&path)?;
+    let mut inventory = Inventory::parse(&text).map_err(|problems| {
+        Failure::input(inventory::render(&problems.0, &shown(&path), &text, false))
+            .hint("mend the file; nothing was touched")
+    })?;
+    let trusted = judge(&path, &text, &mut inventory);
+    let resolved = resolve(session.providers.as_deref(), &inventory.providers)?;
+    inventory.problems.extend(resolved.problems.iter().map(problem));
+    check::check(&mut inventory, &resolved.capabilities, &text);
+    let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
+    read_vars(&mut inventory, intent, &text).await;
+
+    let hosts = |id: &str| {
+        let known = resolved.capabilities.providers.get(id);
+        known.map(|provider| provider.hosts.clone()).unwrap_or_default()
+    };
+    let summary = Summary::new(&inventory, intent.roles.iter().map(String::as_str), hosts);
+    let history = History::of(state, intent);
+    let changed = history
+        .summary
+        .as_ref()
+        .map(|before| inventory::changes(before, &summary))
+        .unwrap_or_default();
+    let options = options(intent, state, &history, changed);
+    let make = match intent.mode {
+        Mode::Contain | Mode::RevokeOnly => Plan::contain,
+        Mode::Rehearse => Plan::rehearse,
+        Mode::Restore | Mode::Verify => Plan::restore,
+    };
+    let plan = make(&inventory, &resolved.capabilities, &intent.roles, &options)
+        .map_err(|error| no_plan(&error))?;
+    let context = Context {
+        inventory: path,
+        providers: session.providers.clone(),
+        root: intent.root.clone(),
+        at: inventory.providers.clone(),
+        trusted,
+        summary,
+        because: intent.because.clone(),
+    };
+    Ok(Prepared { plan, context, history, warnings })
+}
+
+fn read_inventory(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
+        Failure::input(format!("the inventory {} cannot be read: {error}", path.display()))
+            .hint("name one that can be: --inventory FILE")
+    })
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// An inventory that others may write is still a list of what to revoke; its commands are not run.
+fn judge(path: &Path, text: &str, inventory: &mut Inventory) -> bool {
+    let homes: Vec<PathBuf> = inventory
+        .roles
+        .values()
+        .filter_map(|role| role.platform.as_ref()?.home.as_ref())
+        .map(PathBuf::from)
+        .collect();
+    let homes: Vec<&Path> = homes.iter().map(PathBuf::as_path).collect();
+    match trust::of(path, &homes) {
+        Trust::Refused(distrusts) => {
+            for distrust in &distrusts {
+                terminal::say(&format!("warning: {distrust}\nhint: {}", distrust.hint()));
+            }
+            inventory.withhold_code(text, "others may change the inventory");
+            false
+        }
+        _ => true,
+    }
+}
+
+/// Every provider at its address, with its native drivers.
+pub(crate) fn resolve(
+    folder: Option<&Path>,
+    at: &BTreeMap<String, ProviderAt>,
+) -> Result<Resolved, Failure> {
+    let broken =
+        |errors: Vec<_>| Failure::own(format!("{} built-in provider errors", errors.len()));
+    let mut catalog = Catalog::builtin().map_err(broken)?;
+    let clients = Clients::new().map_err(|error| Failure::own(error.to_string()))?;
+    let clients = Arc::new(clients);
+    catalog = catalog
+        .with_driver(
+            "aws-iam",
+            Arc::new(AwsIam::new(Arc::clone(&clients), Arc::new(SystemTime::now))),
+        )
+        .with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), None)))
+        .with_driver("redis", Arc::new(Redis::new()));
+    if let Some(folder) = folder {
+        if let Trust::Refused(distrusts) = trust::of_folder(folder, &[]) {
+            let all: Vec<String> = distrusts.iter().map(ToString::to_string).collect();
+            let hint = distrusts.first().map(trust::Distrust::hint).unwrap_or_default();
+            return Err(Failure::input(all.join("; ")).hint(hint));
+        }
+        catalog.add_folder(folder).map_err(|error| bad_folder(&error))?;
+    }
+    let now = Arc::new(|| Timestamp::now().as_millisecond());
+    Ok(catalog.resolve(at, &clients, now))
+}
+
+fn bad_folder(error: &FolderError) -> Failure {
+    match error {
+        FolderError::Wrong(errors) => {
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Failure::input(all.join("\n")).hint("mend the file; nothing was touched")
+        }
+        FolderError::Unreadable { .. } => {
+            Failure::input(error.to_string()).hint("name a folder that can be read")
+        }
+    }
+}
+
+fn problem(of: &crate::provider::catalog::ProviderProblem) -> Problem {
+    Problem::of_provider(of.span.clone(), &of.message, of.hint.clone())
+}
+
+/// Problems end a rehearsal or a dry run. A contain goes on with what can be used.
+fn tell_problems(
+    inventory: &Inventory,
+    intent: &Intent,
+    path: &Path,
+    text: &str,
+    strict: bool,
+) -> Result<Vec<String>, Failure> {
+    if inventory.problems.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rendered = inventory::render(&inventory.problems, &shown(path), text, false);
+    if strict || intent.mode == Mode::Rehearse {
+        return Err(Failure::input(rendered).hint("mend the inventory; nothing was touched"));
+    }
+    Ok(inventory.problems.iter().map(|one| format!("inventory line {}: {one}", one.line)).collect())
+}
+
+/// Vars may be references; they are public, and a plan holds them as values.
+async fn read_vars(inventory: &mut Inventory, intent: &Intent, text: &Zeroizing<String>) {
+    let stores = stores(intent.root.clone(), text);
+    let roles = inventory.roles.values_mut().flat_map(|role| &mut role.credentials);
+    for credential in roles.chain(inventory.admins.values_mut()) {
+        for value in credential.vars.values_mut() {
+            let VarValue::Reference(reference) = value else { continue };
+            if let Ok(read) = stores.read(reference).await
+                && let Ok(read) = std::str::from_utf8(read.expose())
+            {
+                *value = VarValue::Literal(read.into());
+            }
+        }
+    }
+}
+
+/// The stores of a run.
+pub(crate) fn stores(root: Option<PathBuf>, text: &Zeroizing<String>) -> Stores {
+    // `line:` places name values by shape; they come with `rotate revoke -`.
+    let shapes = Arc::new(|_: &str| Vec::new());
+    let inventory = Arc::new(InventoryStore::new(text.clone()));
+    Stores::new(root, shapes).with("inventory", inventory)
+}
+
+fn options(intent: &Intent, state: &State, history: &History, changed: Vec<String>) -> Options {
+    Options {
+        run: run_id(),
+        installation: state.installation(),
+        case: intent.case.clone(),
+        session: intent.session.clone(),
+        since: intent.since.map(|stamp| stamp.0),
+        wait_ms: intent.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        revoke_only: intent.mode == Mode::RevokeOnly,
+        deliver: intent.deliver,
+        only: intent.only.iter().map(only).collect(),
+        max_blast: intent.max_blast,
+        changed,
+        contained: history.contained.clone(),
+        issued_before: history.issued.clone(),
+        earlier: history.facts.clone(),
+    }
+}
+
+fn only(only: &Only) -> String {
+    match &only.name {
+        Some(name) => format!("{}/{name}", only.provider),
+        None => only.provider.clone(),
+    }
+}
+
+/// `20261122-093000-k3f9`: sorts by time, and four letters tell two responders apart who start in
+/// the same second.
+pub(crate) fn run_id() -> String {
+    let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    let tail = rand::distr::Alphanumeric.sample_string(&mut rand::rng(), 4).to_lowercase();
+    format!("{now}-{tail}")
+}
+
+fn no_plan(error: &PlanError) -> Failure {
+    let failure = Failure::input(error.to_string());
+    match error {
+        PlanError::UnknownRole { .. } => {
+            failure.hint("write the role as the inventory does: [role.NAME]")
+        }
+        PlanError::NothingLeft { .. } => failure.hint("look at what there is: --dry-run"),
+        PlanError::NotRehearsable { hint, .. } => failure.hint(hint.clone()),
+        PlanError::NothingHeld { .. } => failure.hint("contain it first: rotate --role ROLE"),
+    }
+}
+
+impl Context {
+    /// Whether the inventory's commands are run.
+    pub(crate) fn commands(&self) -> Commands {
+        match (&self.root, self.trusted) {
+            (Some(_), _) => Commands::Elsewhere,
+            (None, true) => Commands::Allowed,
+            (None, false) => Commands::Untrusted,
+        }
+    }
+}
