@@ -20,7 +20,7 @@ use crate::drive::{self, DriveError, Driven};
 use crate::engine::call::{Subject, Told, Wall};
 use crate::engine::outline::Outline;
 use crate::engine::plan::{ENGINE, Options, Plan};
-use crate::engine::report::{Mode, Report, Stamp, Todo};
+use crate::engine::report::{Mode, NewState, Report, Stamp, Todo};
 use crate::engine::run::Run;
 use crate::inventory::{Mark, mark};
 use crate::journal::{FORMAT, Header, Holder, Journal, LockError, Message, RoleLock, State};
@@ -56,7 +56,12 @@ impl Session {
     /// # Errors
     /// Arguments or inventory are wrong.
     pub(crate) async fn ready(&self, intent: &Intent, strict: bool) -> Result<Ready, Failure> {
-        let state = self.open_state(intent.mode.contains())?;
+        self.inventory()?;
+        // A dry run makes no state directory; one that is there tells what earlier runs know.
+        let state = match strict && !self.state.exists() {
+            true => State::in_memory().map_err(|error| own(&error))?,
+            false => self.open_state(intent.mode.contains())?,
+        };
         let prepared = prepare::prepare(self, intent, &state, strict).await?;
         Ok(Ready { state, prepared })
     }
@@ -518,7 +523,7 @@ fn the_mark(plan: &Plan) -> Mark {
 /// cannot be done, a person must.
 fn marks(state: &State, run: &Run, context: &Context) -> Vec<Todo> {
     let plan = run.plan();
-    let lift = plan.mode == Mode::Restore && run.report().summed().exit_code == 0;
+    let lift = plan.mode == Mode::Restore && all_delivered(&run.report());
     if !plan.mode.contains() && !lift {
         return Vec::new();
     }
@@ -546,6 +551,11 @@ fn marks(state: &State, run: &Run, context: &Context) -> Vec<Todo> {
         }
     }
     todo
+}
+
+/// A person said that the role may run again; it may where all that was held is in its places.
+fn all_delivered(report: &Report) -> bool {
+    report.credentials.iter().all(|one| one.new.state == NewState::Delivered)
 }
 
 /// Replaces a file by an edited copy, its mode kept.
