@@ -1,5 +1,7 @@
 //! What people write into inventories, and what they are told.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
