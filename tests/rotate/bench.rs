@@ -90,11 +90,6 @@ impl Host {
             root: self.root.clone(),
         }
     }
-
-    /// The id of the run that was begun last.
-    pub(crate) fn last_run(&self, outcome: &Outcome) -> String {
-        outcome.report["run"].as_str().unwrap().to_owned()
-    }
 }
 
 fn tell(stderr: impl std::io::BufRead, say: &Sender<String>) {
@@ -171,7 +166,7 @@ impl Drop for Running {
     }
 }
 
-/// The file in which a person would look at `path`.
+/// Who may read and write it.
 pub(crate) fn mode_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }

@@ -10,3 +10,4 @@ mod openai;
 mod outcome;
 mod redis;
 mod role;
+mod slack;

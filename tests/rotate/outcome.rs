@@ -88,6 +88,11 @@ impl Outcome {
         let _ = writeln!(table, "  todo: {what}; {action}; {at}");
     }
 
+    /// The run's id.
+    pub(crate) fn run(&self) -> String {
+        word(&self.report["run"])
+    }
+
     /// `VERDICT/NEW STATE` of one credential.
     pub(crate) fn verdict(&self, id: &str) -> String {
         let one = self.credential_of(id);
