@@ -64,12 +64,11 @@ pub struct Driven {
 pub async fn drive(
     plan: Plan,
     journal: Journal,
-    vault: Vault,
     world: &dyn World,
     told: UnboundedReceiver<Told>,
     observer: &dyn Observer,
 ) -> Result<Driven, DriveError> {
-    let mut driver = Driver::new(Run::new(plan), journal, vault, world, observer);
+    let mut driver = Driver::new(Run::new(plan), journal, world, observer)?;
     driver.take(vec![(What::Started, None)]).await?;
     driver.carry_through(told).await
 }
@@ -82,7 +81,6 @@ pub async fn resume(
     mut run: Run,
     events: Vec<(Time, Event)>,
     journal: Journal,
-    vault: Vault,
     world: &dyn World,
     told: UnboundedReceiver<Told>,
     observer: &dyn Observer,
@@ -91,7 +89,7 @@ pub async fn resume(
     replay(&mut run, events)?;
     // Taken before anything new is polled: what is called from here on is answered by the world.
     let lost = run.unanswered();
-    let mut driver = Driver::new(run, journal, vault, world, observer);
+    let mut driver = Driver::new(run, journal, world, observer)?;
     driver.take(vec![(if fresh { What::Started } else { What::Resumed }, None)]).await?;
     let crashed = |id| {
         let answer = Answer::Fault(Fault::Unknown(Reason::Crashed.into()));
@@ -134,11 +132,14 @@ impl<'w> Driver<'w> {
     fn new(
         run: Run,
         journal: Journal,
-        vault: Vault,
         world: &'w dyn World,
         observer: &'w dyn Observer,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, DriveError> {
+        let vault = Vault::new();
+        for (id, parts) in journal.secrets()? {
+            vault.insert(id, parts);
+        }
+        Ok(Self {
             base: run.now(),
             run,
             journal: Arc::new(Mutex::new(journal)),
@@ -149,7 +150,7 @@ impl<'w> Driver<'w> {
             begun: Instant::now(),
             making: FuturesUnordered::new(),
             calls: BTreeMap::new(),
-        }
+        })
     }
 
     async fn carry_through(

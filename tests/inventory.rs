@@ -10,6 +10,7 @@ use rotate::engine::capability::{
 };
 use rotate::engine::check::check;
 use rotate::inventory::{Inventory, Problem, Reload, SecretRef, VarValue, literal, render};
+use rotate::provider::catalog::Catalog;
 
 /// Each problem as `line:column who: what (hint)`.
 fn told(text: &str) -> Vec<String> {
@@ -60,6 +61,43 @@ fn the_example_is_without_fault_and_shows_everything() {
     assert_eq!(inventory.providers["queue-server"].proof.hold_ms, Some(3_000));
     assert_eq!(inventory.providers["acme"].base["api"], "https://keys.example.com");
     assert_eq!(inventory.sha256.len(), 64);
+}
+
+#[test]
+fn the_example_fits_the_providers() {
+    let text = include_str!("../inventory.example.toml");
+    let mut inventory = Inventory::parse(text).unwrap();
+    let Ok(catalog) = Catalog::builtin() else { panic!("the built-in providers are broken") };
+    let (capabilities, problems) = catalog.capabilities(&inventory.providers);
+    assert!(problems.is_empty());
+    check(&mut inventory, &capabilities, text);
+    assert_eq!(lines(&inventory.problems), [""; 0]);
+    assert_eq!(inventory.admins["openai-admin"].kind.as_deref(), Some("admin-key"));
+    let mut all =
+        inventory.roles.values().flat_map(|it| &it.credentials).chain(inventory.admins.values());
+    assert!(all.all(|it| !it.unusable && it.kind.is_some()));
+}
+
+#[test]
+fn an_admin_without_parts_needs_no_secret() {
+    let told = |rest: &str| {
+        let text = format!("[admin.here]\nprovider = 'aws-iam'\n{rest}\n");
+        let mut inventory = Inventory::parse(&text).unwrap();
+        let Ok(catalog) = Catalog::builtin() else { panic!("the built-in providers are broken") };
+        let (capabilities, _) = catalog.capabilities(&inventory.providers);
+        check(&mut inventory, &capabilities, &text);
+        (lines(&inventory.problems), inventory.admins["here"].unusable)
+    };
+    assert_eq!(told("kind = 'chain'"), (vec![], false));
+    let (problems, unusable) = told("kind = 'admin-key'");
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(
+        problems[0].starts_with("1:1 admin here: part `access_key_id` is missing"),
+        "{problems:?}"
+    );
+    assert!(unusable);
+    let (problems, _) = told("kind = 'chain'\nsecret = 'env:A'");
+    assert_eq!(problems, ["4:10 admin here: the kind has no parts (leave `secret` out)"]);
 }
 
 #[test]

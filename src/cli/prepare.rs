@@ -208,9 +208,7 @@ async fn read_vars(inventory: &mut Inventory, intent: &Intent, text: &Zeroizing<
     for credential in roles.chain(inventory.admins.values_mut()) {
         for value in credential.vars.values_mut() {
             let VarValue::Reference(reference) = value else { continue };
-            if let Ok(read) = stores.read(reference).await
-                && let Ok(read) = std::str::from_utf8(read.expose())
-            {
+            if let Ok(read) = stores.read_public(reference).await {
                 *value = VarValue::Literal(read.into());
             }
         }

@@ -114,6 +114,16 @@ impl Stores {
         self
     }
 
+    /// Reads a value that the inventory calls public: a var.
+    ///
+    /// # Errors
+    /// As [`Stores::read`]; [`Reason::Unreadable`] if it is no text.
+    pub async fn read_public(&self, from: &SecretRef) -> Result<String, Why> {
+        let value = self.read(from).await?;
+        let text = std::str::from_utf8(value.expose()).map_err(|_| Reason::Unreadable)?;
+        Ok(text.to_owned())
+    }
+
     /// Reads one value.
     ///
     /// # Errors

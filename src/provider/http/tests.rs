@@ -765,3 +765,26 @@ async fn a_driver_answers_what_the_file_does_not_write() {
     let other = provider.generate("password").expect("chosen");
     assert!(!chosen.same(&other));
 }
+
+#[test]
+fn a_url_lies_on_a_base_only_if_everything_up_to_the_path_is_the_same() {
+    let on = |url: &str, base: &str| {
+        let read = |text: &str| url::Url::parse(text).expect("an address");
+        super::address::lies_on(&read(url), &read(base))
+    };
+    let base = "https://api.acme.example/v1";
+    assert!(on("https://api.acme.example/keys?page=2", base));
+    assert!(on("https://API.acme.example:443/v1", base));
+    for url in [
+        "https://api.acme.example.evil.example/v1",
+        "https://evil.example/v1",
+        "https://api.acme.example./v1",
+        "https://api.acme.example:8443/v1",
+        "http://api.acme.example/v1",
+        "https://api@api.acme.example/v1",
+        "https://:x@api.acme.example/v1",
+    ] {
+        assert!(!on(url, base), "{url}");
+    }
+    assert!(!on("http://keys.example.com/", "http://keys.example.com/"), "secrets in the clear");
+}
