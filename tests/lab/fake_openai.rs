@@ -67,6 +67,7 @@ pub struct OpenAiKey {
 struct OpenAi {
     front: Arc<Front>,
     keys: Mutex<Vec<Key>>,
+    blind: Mutex<bool>,
 }
 
 #[derive(Clone)]
@@ -90,7 +91,11 @@ impl FakeOpenAi {
     /// Starts it on a free port.
     pub async fn start() -> Self {
         let front = Front::new(OPERATIONS);
-        let state = Arc::new(OpenAi { front: Arc::clone(&front), keys: Mutex::default() });
+        let state = Arc::new(OpenAi {
+            front: Arc::clone(&front),
+            keys: Mutex::default(),
+            blind: Mutex::default(),
+        });
         let running = serve(&front, router(&state)).await;
         Self { state, running }
     }
@@ -113,6 +118,19 @@ impl FakeOpenAi {
     /// A new key of a person in a project: it can be revoked, not issued.
     pub fn project_key(&self, project: &str, name: &str) -> OpenAiKey {
         self.state.add(name, Owner::Person { project: project.to_owned() })
+    }
+
+    /// Ends a key behind everybody's back, its service account with it.
+    pub fn revoke(&self, secret: &str) {
+        let mut keys = self.state.keys.lock().unwrap();
+        for key in keys.iter_mut().filter(|key| key.secret == secret) {
+            (key.listed, key.live) = (false, false);
+        }
+    }
+
+    /// From now on its probe accepts keys that it never issued, as real servers were seen to do.
+    pub fn accepts_made_up_ones(&self) {
+        *self.state.blind.lock().unwrap() = true;
     }
 
     /// Whether the server would accept it.
@@ -180,6 +198,12 @@ impl OpenAi {
     fn caller(&self, headers: &HeaderMap) -> Option<Key> {
         let secret = bearer(headers);
         self.keys.lock().unwrap().iter().find(|key| key.secret == secret && key.live).cloned()
+    }
+
+    /// Whether it is blind, and nobody was ever given such a key.
+    fn never_issued(&self, secret: &str) -> bool {
+        *self.blind.lock().unwrap()
+            && self.keys.lock().unwrap().iter().all(|key| key.secret != secret)
     }
 
     fn refusal_unless_admin(&self, headers: &HeaderMap) -> Option<Response> {
@@ -254,9 +278,14 @@ async fn models(State(state): State<Arc<OpenAi>>, headers: HeaderMap) -> Respons
         Some(Key { owner: Owner::Organization, .. }) => {
             error(StatusCode::FORBIDDEN, "missing_scope")
         }
-        Some(_) => Json(json!({ "object": "list", "data": [] })).into_response(),
+        Some(_) => no_models(),
+        None if state.never_issued(bearer(&headers)) => no_models(),
         None => error(StatusCode::UNAUTHORIZED, "invalid_api_key"),
     }
+}
+
+fn no_models() -> Response {
+    Json(json!({ "object": "list", "data": [] })).into_response()
 }
 
 async fn list_project_keys(
