@@ -66,6 +66,13 @@ impl Moto {
         self.key(name)
     }
 
+    /// What a user may do from now on, and nothing else.
+    pub(crate) fn allow(&self, user: &str, actions: &[&str]) {
+        let command: Vec<&str> =
+            ["allow", user].into_iter().chain(actions.iter().copied()).collect();
+        assert!(self.ask(&self.admin, &command).is_null());
+    }
+
     /// One more key of a user.
     pub(crate) fn key(&self, user: &str) -> AwsKey {
         AwsKey::from(self.ask(&self.admin, &["create-key", user]))

@@ -4,8 +4,10 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod aws;
 mod bench;
 mod hosted;
+mod oauth;
 mod openai;
 mod outcome;
 mod redis;
