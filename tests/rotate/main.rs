@@ -6,6 +6,7 @@ mod lab;
 
 mod aws;
 mod bench;
+mod consent;
 mod hosted;
 mod oauth;
 mod openai;

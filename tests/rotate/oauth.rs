@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bench::Host;
+use crate::consent::consent;
 use crate::hosted::ask;
 use crate::lab::{self, Oidc};
 use crate::role::{ENV, PROOF, ROLE};
@@ -39,12 +40,12 @@ pub(crate) fn give_client(host: &Host) {
     host.put("mail-app.env", &format!("ID={}\nSECRET={secret}\n", Oidc::CLIENT));
 }
 
-fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     rotate::provider::Clients::new().unwrap().calls
 }
 
 /// What an endpoint answers to a form, asked by a client.
-fn post(oidc: &Oidc, path: &str, client: (&str, &str), form: &[(&str, &str)]) -> Value {
+pub(crate) fn post(oidc: &Oidc, path: &str, client: (&str, &str), form: &[(&str, &str)]) -> Value {
     ask(async {
         let request = http().post(format!("{}{path}", oidc.issuer)).form(form);
         let answer = request.basic_auth(client.0, Some(client.1)).send().await.unwrap();
@@ -161,4 +162,70 @@ proof = {PROOF}
     assert!(is_active(&oidc, &minted), "it outlives its client, as the report says");
     let new = (host.value(ENV, "APP_ID"), host.value(ENV, "APP_SECRET"));
     assert!(is_active(&oidc, &client_token(&oidc, (&new.0, &new.1))));
+}
+
+/// One call spends the old refresh token for the new one. The consent stays, and the access token
+/// handed out before with it: the report says so, and the server shows it.
+#[test]
+fn a_rotating_grant_is_rolled_and_what_it_minted_is_named() {
+    let Some(oidc) = lab::oidc() else { return };
+    let host = Host::new();
+    let (refresh, access) = consent(&oidc);
+    host.put("token.json", &json!({ "refresh": refresh, "access": access, "v": 1 }).to_string());
+    give_client(&host);
+    let entry = r#"
+[[role.mail-agent.credential]]
+name     = "calendar"
+provider = "oauth"
+kind     = "rotating-grant"
+secret   = { secret = "json:DIR/token.json#/refresh", access = "json:DIR/token.json#/access" }
+client   = "mail-app"
+reload   = "none"
+"#;
+    host.inventory(&format!("{ROLE}{entry}{}", provider(&oidc)));
+    assert!(is_active(&oidc, &refresh) && is_active(&oidc, &access));
+
+    let outcome = host.rotate(&["--role", "mail-agent", "--deliver"]);
+    insta::assert_snapshot!(outcome.table(), @r"
+    contain exit 3
+    mail-agent/calendar: dead, revoke accepted, control new, made-up refused; new delivered
+      in json:~/token.json#/access (in-use)
+      in json:~/token.json#/refresh (in-use)
+      minted: access tokens handed out before, until unknown
+    ");
+    let placed: Value = serde_json::from_str(&host.read("token.json")).unwrap();
+    let part = |name: &str| placed[name].as_str().unwrap().to_owned();
+    assert!(!is_active(&oidc, &refresh));
+    assert!(is_active(&oidc, &part("refresh")) && is_active(&oidc, &part("access")));
+    assert!(is_active(&oidc, &access), "it outlives the roll, as the report says");
+}
+
+/// As a grant, the consent itself is ended, with all it handed out; a person consents anew.
+#[test]
+fn a_grant_is_ended_and_a_person_consents_anew() {
+    let Some(oidc) = lab::oidc() else { return };
+    let host = Host::new();
+    let (refresh, access) = consent(&oidc);
+    host.put("token.json", &json!({ "refresh": refresh, "access": access }).to_string());
+    give_client(&host);
+    let entry = r#"
+[[role.mail-agent.credential]]
+name     = "calendar"
+provider = "oauth"
+kind     = "grant"
+secret   = { secret = "json:DIR/token.json#/refresh", access = "json:DIR/token.json#/access" }
+client   = "mail-app"
+reload   = "none"
+"#;
+    host.inventory(&format!("{ROLE}{entry}{}", provider(&oidc)));
+    let outcome = host.rotate(&["--role", "mail-agent"]);
+    insta::assert_snapshot!(outcome.table(), @r"
+    contain exit 3
+    mail-agent/calendar: refused, revoke accepted, control null, made-up refused; new not-issued
+      why: refused by name; no live credential was at hand to compare
+      new: not issued: nothing here can do that
+      minted: access tokens that resource servers check by signature alone, until unknown
+      todo: issue a new mail-agent/calendar; Sign in as the same user and consent again; the application's own sign-in
+    ");
+    assert!(!is_active(&oidc, &refresh) && !is_active(&oidc, &access));
 }
