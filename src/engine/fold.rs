@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::call::{Reason, Row, Subject, Time, Verb, Wall, Why};
 use super::capability::{ByHand, KindCapability, Lifetime};
 use super::credential::{ControlKind, Issued, Machine, NotSafe, Side, Try, text};
-use super::plan::{Earlier, KnownSide, Phase, Plan, Planned, PlannedKind};
+use super::plan::{Acting, Earlier, KnownSide, Phase, Plan, Planned, PlannedKind};
 use super::proof::Proof as ProofRun;
 use super::report::{
     CredentialReport, Delivered, Evidence as SavedEvidence, EvidenceState, IdentityChange,
@@ -221,7 +221,7 @@ impl Run {
         Old {
             fingerprint: Some(machine.old.fingerprint.clone()).filter(|print| !print.is_empty()),
             handle: machine.old.handle.clone(),
-            revoke: machine.revoke,
+            revoke: if machine.done_by_hand { Revoke::ByHand } else { machine.revoke },
             verdict: said,
             why,
             revoked_at: machine.revoked.map(|(_, wall)| Stamp(wall)),
@@ -243,7 +243,7 @@ impl Run {
         let control = match (proof.control(), machine.control) {
             (Control::Held, ControlKind::New) => Some("new".to_owned()),
             (Control::Held, ControlKind::Admin) => Some("admin".to_owned()),
-            (Control::Held, ControlKind::Named) => Some("named".to_owned()),
+            (Control::Held, ControlKind::Named) => self.control_id(planned),
             _ => None,
         };
         Proof {
@@ -261,6 +261,15 @@ impl Run {
                 (false, false) => ProofSource::Provider,
             },
         }
+    }
+
+    /// The credential that the inventory names as control.
+    fn control_id(&self, planned: &Planned) -> Option<String> {
+        match planned.control? {
+            Acting::Fixed(index) => self.plan.actors.get(index as usize).map(|actor| &actor.id),
+            Acting::Planned(subject) => self.plan.planned(subject).map(|planned| &planned.id),
+        }
+        .cloned()
     }
 
     /// The verdict and the sentence that goes with it.
@@ -608,6 +617,7 @@ fn not_safe_text(not_safe: NotSafe) -> &'static str {
 
 fn why(said: Verdict, because: Option<Unproven>, kind: &PlannedKind, machine: &Machine) -> String {
     let not_revoked = || match (machine.revoke, &machine.revoke_why) {
+        (Revoke::Accepted, _) if machine.done_by_hand => "a person says it is revoked".to_owned(),
         (Revoke::Accepted, _) => "the provider accepted the revocation".to_owned(),
         (Revoke::Rejected, Some(why)) => format!("the revocation was refused: {}", in_words(why)),
         (Revoke::Rejected, None) => "the revocation was refused".to_owned(),

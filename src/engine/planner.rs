@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{RoleIndex, Subject, Values, Verb};
-use super::capability::{Capabilities, KindCapability, Order, ProviderCapability, Radius};
+use super::capability::{
+    Capabilities, KindCapability, Order, Part, PartType, ProviderCapability, Radius,
+};
 use super::plan::{
     Acting, Earlier, LeftOut, Options, Phase, Plan, PlanError, Planned, PlannedActor, PlannedHost,
     PlannedInventory, PlannedKind, PlannedProvider, PlannedRole,
@@ -445,13 +447,17 @@ impl<'a> Planner<'a> {
     /// Ways that kill more than is allowed. What a handle of its own names is the credential's own
     /// principal, however wide the word for it is.
     fn too_wide(&self, can: &KindCapability) -> Vec<u16> {
+        let its_own = |name: &String| {
+            let is_handle = |part: &Part| part.part_type == PartType::Handle;
+            name == "handle" || can.parts.get(name).is_some_and(is_handle)
+        };
         let widest = self.options.max_blast.unwrap_or(MAX_BLAST);
         let ways = can.verbs.get(&Verb::Revoke).map_or(&[][..], Vec::as_slice);
         (0..)
             .zip(ways)
             .filter(|(_, way)| {
                 let blast = way.blast.as_ref().unwrap_or(&can.blast);
-                blast.kills > widest && !blast.key.iter().any(|name| name == "handle")
+                blast.kills > widest && !blast.key.iter().any(its_own)
             })
             .map(|(number, _)| number)
             .collect()

@@ -14,7 +14,7 @@ use super::plan::{Phase, Plan};
 use super::queue::{Account, Lane, Queue};
 use super::report::Revoke;
 use super::scene::{ActorState, Ready, RoleState, Scene, SightState, Want};
-use super::sweep::Lists;
+use super::sweep::{Listing, Lists};
 use super::verdict::{Before, Sight};
 
 /// How often the negative control is tried when it gets no clear answer.
@@ -535,9 +535,14 @@ impl Run {
             Answer::Found { rows, complete } => Some((rows, complete)),
             _ => None,
         };
-        let after = self.lists.took(list, listing);
-        if after {
+        let hinted = listing.as_ref().and_then(the_hinted);
+        if self.lists.took(list, listing) {
             self.sort_out(list);
+        } else if let Some(machine) = self.machines.get_mut(leader.0 as usize)
+            && machine.old.handle.is_none()
+        {
+            // Who asks shows its old value, and a row that fits it is no stranger.
+            machine.old.handle = hinted;
         }
         self.dirty.extend(self.lists.members(list));
     }
@@ -871,6 +876,15 @@ fn repeats(purpose: &Purpose) -> bool {
             | Purpose::ProbeControl(_)
             | Purpose::Read
     )
+}
+
+/// The only row that fits the old value, of a list that was read to its end.
+fn the_hinted((rows, complete): &Listing) -> Option<String> {
+    let mut hinted = rows.iter().filter(|row| row.hinted);
+    match (complete, hinted.next(), hinted.next()) {
+        (true, Some(row), None) => Some(row.handle.clone()),
+        _ => None,
+    }
 }
 
 fn subject(index: usize) -> Subject {

@@ -4,8 +4,11 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod aws;
 mod bench;
+mod consent;
 mod hosted;
+mod oauth;
 mod openai;
 mod outcome;
 mod redis;

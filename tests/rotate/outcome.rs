@@ -36,6 +36,10 @@ impl Outcome {
         for unlisted in list(&report["unlisted"]) {
             let _ = writeln!(table, "unlisted: {}", word(&unlisted["place"]));
         }
+        let sides = list(&report["credentials"]).iter().flat_map(|one| [&one["old"], &one["new"]]);
+        for handle in sides.filter_map(|side| side["handle"].as_str()) {
+            table = table.replace(handle, "[handle]");
+        }
         table.trim_end().replace(&self.root, "~")
     }
 

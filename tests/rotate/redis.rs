@@ -174,7 +174,6 @@ fn an_admin_without_the_right_leaves_it_alive() {
     mail-agent/cache: alive, revoke rejected, control null, made-up refused; new not-issued
       why: still accepted; the revocation was refused: refused (NOPERM)
       new: not issued: refused (NOPERM)
-      stranger null: older-or-undated
       todo: revoke the old mail-agent/cache; ACL SETUSER mail without the old password, ACL SAVE, CLIENT KILL USER mail; redis-cli on every node
       todo: issue a new mail-agent/cache; ACL SETUSER mail with a new password, then ACL SAVE; redis-cli on every node
     ");

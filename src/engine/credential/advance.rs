@@ -481,7 +481,15 @@ impl Machine {
             return Flow::Next;
         }
         if self.proof.is_none() {
-            self.control = self.choose_control(scene);
+            let until = self.since.plus(BASELINE_MS);
+            match self.choose_control(scene) {
+                Some(control) => self.control = control,
+                None if scene.now < until => {
+                    self.wake_by(until);
+                    return Flow::Wait;
+                }
+                None => self.control = ControlKind::None,
+            }
             let has = self.control != ControlKind::None;
             self.proof = Some(Proof::new(rule.clone(), has, scene.now));
         }
@@ -564,16 +572,21 @@ impl Machine {
         over
     }
 
-    fn choose_control(&self, scene: &Scene<'_>) -> ControlKind {
+    /// None while the value of one that may serve is still being read.
+    fn choose_control(&self, scene: &Scene<'_>) -> Option<ControlKind> {
         if self.has_new() && self.new_identity.is_some() {
-            ControlKind::New
-        } else if scene.planned.control.is_some_and(|acting| scene.acting(acting).is_ok()) {
-            ControlKind::Named
-        } else if scene.admin("").is_some_and(|acting| scene.acting(acting).is_ok()) {
-            ControlKind::Admin
-        } else {
-            ControlKind::None
+            return Some(ControlKind::New);
         }
+        let named = scene.planned.control.map(|acting| (ControlKind::Named, acting));
+        let admin = scene.admin("").map(|acting| (ControlKind::Admin, acting));
+        for (kind, acting) in named.into_iter().chain(admin) {
+            match scene.acting(acting) {
+                Ok(_) => return Some(kind),
+                Err(Ready::Later) => return None,
+                Err(_) => {}
+            }
+        }
+        Some(ControlKind::None)
     }
 
     /// Ways in order, steps in order; waits, retries and moves on as [`Steps`] says.
