@@ -61,6 +61,17 @@ pub struct Header {
     pub adopts: Option<String>,
 }
 
+/// A secret that an earlier run sealed and a new run takes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// The run that sealed it.
+    pub run: String,
+    /// What it is called there.
+    pub before: SecretId,
+    /// What the new run calls it.
+    pub now: SecretId,
+}
+
 /// What happened in a run, in order, each with its run time.
 pub type Events = Vec<(Time, Event)>;
 

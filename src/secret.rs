@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::Value;
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 /// Secret bytes, zeroed when dropped.
 pub struct Secret(SecretSlice<u8>);
@@ -16,7 +17,10 @@ pub struct Secret(SecretSlice<u8>);
 impl Secret {
     /// Takes ownership of the bytes; the caller keeps no copy.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(SecretSlice::from(bytes))
+        // A vector with spare capacity would be copied into the box, and its own memory left as
+        // it is; this one is copied exactly, and then zeroed.
+        let bytes = Zeroizing::new(bytes);
+        Self(SecretSlice::from(bytes.to_vec()))
     }
 
     /// The bytes themselves. Every caller is listed in the tidy test.

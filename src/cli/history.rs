@@ -10,8 +10,7 @@ use crate::engine::plan::{Earlier, KnownSide, Plan};
 use crate::engine::report::Mode;
 use crate::engine::run::Run;
 use crate::inventory::Summary;
-use crate::journal::{Header, Journal, State};
-use crate::secret::Parts;
+use crate::journal::{Adopted, Header, Journal, State};
 
 /// Facts of earlier runs, and the secrets they held.
 #[derive(Default)]
@@ -19,7 +18,7 @@ pub(crate) struct History {
     /// By credential id, secrets named as this run will know them.
     pub(crate) facts: BTreeMap<String, Earlier>,
     /// Those secrets.
-    pub(crate) adopted: Vec<(SecretId, Parts)>,
+    pub(crate) adopted: Vec<Adopted>,
     /// Roles that are marked contained in the state directory.
     pub(crate) contained: Vec<String>,
     /// Handles that earlier runs issued, by provider.
@@ -73,29 +72,21 @@ impl History {
 
     /// Takes the facts of one run; its secrets only where this run will use them.
     pub(crate) fn adopt(&mut self, past: &Past, with_secrets: bool) {
-        let mut held: BTreeMap<SecretId, Parts> = if with_secrets {
-            past.journal.secrets().unwrap_or_default().into_iter().collect()
-        } else {
-            BTreeMap::new()
-        };
         for (id, mut facts) in past.run.facts() {
             for side in [&mut facts.old, &mut facts.new].into_iter().flatten() {
-                self.rename(side, &mut held);
+                self.rename(side, past, with_secrets);
             }
             self.facts.entry(id).or_insert(facts);
         }
     }
 
-    fn rename(&mut self, side: &mut KnownSide, held: &mut BTreeMap<SecretId, Parts>) {
-        let mut renamed = Vec::new();
-        for id in std::mem::take(&mut side.secrets) {
-            if let Some(parts) = held.remove(&id) {
-                let name = SecretId(SecretId::ADOPTED + self.adopted.len() as u64);
-                self.adopted.push((name, parts));
-                renamed.push(name);
-            }
+    fn rename(&mut self, side: &mut KnownSide, past: &Past, with_secrets: bool) {
+        let before = std::mem::take(&mut side.secrets);
+        for before in before.into_iter().filter(|_| with_secrets) {
+            let now = SecretId(SecretId::ADOPTED + self.adopted.len() as u64);
+            self.adopted.push(Adopted { run: past.header.run.clone(), before, now });
+            side.secrets.push(now);
         }
-        side.secrets = renamed;
     }
 }
 

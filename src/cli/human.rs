@@ -157,7 +157,7 @@ impl Page<'_> {
             let revoke = words::revoke(one.old.revoke);
             notes.push(match one.old.why.as_str() {
                 "" => format!("{revoke}{until}"),
-                why => format!("{why}; {revoke}{until}"),
+                why => format!("{why}{until}"),
             });
         }
         for place in &one.new.delivered {

@@ -1,38 +1,31 @@
 //! The straight line: an errand becomes a run, the run a report.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 use zeroize::Zeroizing;
 
+use super::ending::{finish, mark_contained};
 use super::failure::Failure;
 use super::history::{History, Past};
+use super::locking::{self, Locked, follow};
 use super::prepare::{self, Context, Prepared};
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
 use super::terminal;
-use crate::drive::{self, DriveError, Driven};
+use crate::drive;
 use crate::engine::call::{Subject, Told, Wall};
 use crate::engine::outline::Outline;
 use crate::engine::plan::{ENGINE, Options, Plan};
-use crate::engine::report::{Mode, Report, Stamp, Todo};
+use crate::engine::report::{Mode, Report};
 use crate::engine::run::Run;
-use crate::inventory::{Mark, mark};
-use crate::journal::{FORMAT, Header, Holder, Journal, LockError, Message, RoleLock, State};
+use crate::journal::{FORMAT, Header, Holder, Journal, LockError, Message, State};
 use crate::platform::Reloads;
-use crate::vault::Vault;
 use crate::world::{Evidence, LiveWorld};
-
-/// A rehearsal that holds the role is asked this often whether it has let go.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
-
-/// The run that is followed is looked at this often.
-const FOLLOW: Duration = Duration::from_millis(250);
 
 /// A run that can begin.
 pub(crate) struct Ready {
@@ -56,24 +49,26 @@ impl Session {
     /// # Errors
     /// Arguments or inventory are wrong.
     pub(crate) async fn ready(&self, intent: &Intent, strict: bool) -> Result<Ready, Failure> {
-        let state = self.open_state(intent.mode.contains())?;
+        self.inventory()?;
+        // A dry run makes no state directory; one that is there tells what earlier runs know.
+        let state = match strict && !self.state.exists() {
+            true => State::in_memory().map_err(|error| own(&error))?,
+            false => self.open_state(intent.mode.contains())?,
+        };
         let prepared = prepare::prepare(self, intent, &state, strict).await?;
         Ok(Ready { state, prepared })
     }
 
     /// A contain revokes even where nothing can be written.
     fn open_state(&self, contain: bool) -> Result<State, Failure> {
-        let failed = |error: &dyn std::fmt::Display, hint: String| {
-            Failure::own(format!("the state directory cannot be used: {error}")).hint(hint)
-        };
         match State::open(&self.state) {
             Ok(state) => Ok(state),
             Err(error) if contain => {
-                terminal::say(&format!("warning: no journal can be kept: {error}"));
+                terminal::say(&format!("warning: no journal can be kept: {}", causes(&error)));
                 terminal::say("warning: nothing is issued; what can be revoked is revoked");
-                State::in_memory().map_err(|error| failed(&error, error.hint()))
+                State::in_memory().map_err(|error| own(&error).hint(error.hint()))
             }
-            Err(error) => Err(failed(&error, error.hint())),
+            Err(error) => Err(own(&error).hint(error.hint())),
         }
     }
 
@@ -92,26 +87,24 @@ impl Session {
         let began = wall();
         let holder = Holder::here(&plan.run, plan.mode.word(), began);
         let roles: Vec<String> = plan.roles.iter().map(|role| role.name.clone()).collect();
-        let _locks = match self.lock(&state, plan.mode, &roles, &holder).await? {
+        let _locks = match locking::lock(&state, plan.mode, &roles, &holder).await? {
             Locked::Ours(locks) => locks,
             Locked::Followed(report) => return Ok(*report),
         };
         let header = header(&plan, &context, began)?;
-        let lent: Vec<_> = history.adopted.iter().map(|(id, parts)| (*id, parts)).collect();
-        let journal = match Journal::create(&state, &header, &lent) {
+        let journal = match Journal::begin(&state, &header, &history.adopted) {
             Ok(journal) => journal,
             Err(error) if plan.mode.contains() => {
-                terminal::say(&format!("warning: the journal cannot be written: {error}"));
+                terminal::say(&format!(
+                    "warning: the journal cannot be written: {}",
+                    causes(&error)
+                ));
                 state = State::in_memory().map_err(|error| Failure::own(error.to_string()))?;
-                Journal::create(&state, &header, &lent).map_err(|error| own(&error))?
+                Journal::begin(&state, &header, &history.adopted).map_err(|error| own(&error))?
             }
             Err(error) => return Err(own(&error).hint(error.hint())),
         };
         watch.begin(&plan.run, &journal.first());
-        let vault = Vault::new();
-        for (id, parts) in history.adopted {
-            vault.insert(id, parts);
-        }
         let world = self.world(&state, &plan, &context)?;
         let told = forwarding(&mut told, !state.is_durable());
         let telling = Telling::new(watch);
@@ -119,7 +112,7 @@ impl Session {
         if mode.contains() {
             mark_contained(&state, &plan);
         }
-        let driven = drive::drive(plan, journal, vault, &world, told, &telling).await;
+        let driven = drive::drive(plan, journal, &world, told, &telling).await;
         finish(&state, driven, &context)
     }
 
@@ -185,35 +178,6 @@ impl Session {
         Ok(report.summed())
     }
 
-    async fn lock(
-        &self,
-        state: &State,
-        mode: Mode,
-        roles: &[String],
-        holder: &Holder,
-    ) -> Result<Locked, Failure> {
-        if mode.contains() {
-            let mut locks = Vec::with_capacity(roles.len());
-            let mut sorted: Vec<&String> = roles.iter().collect();
-            sorted.sort();
-            for role in sorted {
-                match take(state, role, holder).await {
-                    Ok(lock) => locks.push(lock),
-                    Err(LockError::Held { holder: Some(other), .. }) => {
-                        terminal::say(&format!("role {role} is held by {other}; following it"));
-                        return Ok(Locked::Followed(Box::new(follow(state, role, &other).await?)));
-                    }
-                    // No journal, no lock: the kill comes first.
-                    Err(LockError::Unusable { .. }) => {}
-                    Err(error) => return Err(own(&error).hint(error.hint())),
-                }
-            }
-            return Ok(Locked::Ours(locks));
-        }
-        let locks = state.lock_all(roles, holder);
-        locks.map(Locked::Ours).map_err(|error| own(&error).hint(error.hint()))
-    }
-
     fn world(&self, state: &State, plan: &Plan, context: &Context) -> Result<LiveWorld, Failure> {
         let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
@@ -265,15 +229,11 @@ impl Session {
         let _locks =
             state.lock_all(&roles, &holder).map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(run, &journal.first());
-        let vault = Vault::new();
-        for (id, parts) in journal.secrets().map_err(|error| own(&error).hint(error.hint()))? {
-            vault.insert(id, parts);
-        }
         let world = self.world(state, &plan, &context)?;
         let told = forwarding(&mut told, false);
         let telling = Telling::new(watch);
         let run = Run::new(plan);
-        let driven = drive::resume(run, events, journal, vault, &world, told, &telling).await;
+        let driven = drive::resume(run, events, journal, &world, told, &telling).await;
         finish(state, driven, &context)
     }
 
@@ -319,14 +279,9 @@ impl Session {
         drop(past);
         let began = wall();
         let header = header(&plan, &context, began)?;
-        let lent: Vec<_> = history.adopted.iter().map(|(id, parts)| (*id, parts)).collect();
-        let journal = Journal::create(state, &header, &lent)
+        let journal = Journal::begin(state, &header, &history.adopted)
             .map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(&plan.run, &journal.first());
-        let vault = Vault::new();
-        for (id, parts) in history.adopted {
-            vault.insert(id, parts);
-        }
         let world = self.world(state, &plan, &context)?;
         let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
         if let Some(credential) = by_hand {
@@ -347,7 +302,7 @@ impl Session {
             }
         });
         let telling = Telling::new(watch);
-        let driven = drive::drive(plan, journal, vault, &world, heard, &telling).await;
+        let driven = drive::drive(plan, journal, &world, heard, &telling).await;
         finish(state, driven, &context)
     }
 
@@ -385,44 +340,6 @@ impl Session {
             }
             Err(error) => Err(own(&error).hint(error.hint())),
         }
-    }
-}
-
-enum Locked {
-    Ours(Vec<RoleLock>),
-    Followed(Box<Report>),
-}
-
-async fn take(state: &State, role: &str, holder: &Holder) -> Result<RoleLock, LockError> {
-    let begun = Instant::now();
-    let mut take_over = state.take_over(role, holder)?;
-    if let Some(rehearsal) = take_over.rehearsal() {
-        terminal::say(&format!("taking {role} over from {rehearsal}"));
-    }
-    loop {
-        if let Some(lock) = take_over.poll(begun.elapsed())? {
-            return Ok(lock);
-        }
-        tokio::time::sleep(ASK_AGAIN).await;
-    }
-}
-
-/// Waits until another process has ended its run of this role, and reads what it reported.
-async fn follow(state: &State, role: &str, other: &Holder) -> Result<Report, Failure> {
-    loop {
-        if let Some(json) = state.report_of(&other.run).map_err(|error| own(&error))? {
-            return parsed(&json);
-        }
-        let me = Holder::here(&other.run, "follow", wall());
-        if let Ok(lock) = state.lock(role, &me) {
-            drop(lock);
-            if let Some(json) = state.report_of(&other.run).map_err(|error| own(&error))? {
-                return parsed(&json);
-            }
-            return Err(Failure::own(format!("run {} ended without a report", other.run))
-                .hint(format!("take it up: rotate resume {}", other.run)));
-        }
-        tokio::time::sleep(FOLLOW).await;
     }
 }
 
@@ -476,96 +393,6 @@ fn other_release(run: &str) -> Failure {
         .hint("use the release that wrote it")
 }
 
-/// Closes the journal with its report, and lifts or keeps the marks of the roles.
-fn finish(
-    state: &State,
-    driven: Result<Driven, DriveError>,
-    context: &Context,
-) -> Result<Report, Failure> {
-    let Driven { run, mut journal } = driven.map_err(|error| own(&error))?;
-    let mut report = run.report();
-    report.journal_head = state.is_durable().then(|| journal.head());
-    if run.was_stopped() {
-        return Ok(report.summed());
-    }
-    report.todo.extend(marks(state, &run, context));
-    let report = report.summed();
-    let json = serde_json::to_string(&report)
-        .map_err(|error| Failure::own(format!("the report has no form in JSON: {error}")))?;
-    if let Err(error) = journal.close(wall(), &json, report.exit_code) {
-        terminal::say(&format!("warning: the run is not closed in its journal: {error}"));
-    }
-    Ok(report)
-}
-
-fn mark_contained(state: &State, plan: &Plan) {
-    for role in &plan.roles {
-        if let Err(error) = state.set_contained(&role.name, &the_mark(plan)) {
-            terminal::say(&format!("warning: {} is not marked as contained: {error}", role.name));
-        }
-    }
-}
-
-fn the_mark(plan: &Plan) -> Mark {
-    Mark {
-        since: Some(Stamp(wall()).to_string()),
-        because: plan.case.clone(),
-        run: Some(plan.run.clone()),
-    }
-}
-
-/// Writes into the inventory that the role is contained, or that it is not any more. Where that
-/// cannot be done, a person must.
-fn marks(state: &State, run: &Run, context: &Context) -> Vec<Todo> {
-    let plan = run.plan();
-    let lift = plan.mode == Mode::Restore && run.report().summed().exit_code == 0;
-    if !plan.mode.contains() && !lift {
-        return Vec::new();
-    }
-    let mut todo = Vec::new();
-    for role in &plan.roles {
-        let edit = |text: &str| match lift {
-            true => mark::released(text, &role.name),
-            false => mark::contained(text, &role.name, &the_mark(plan)),
-        };
-        if lift && let Err(error) = state.clear_contained(&role.name) {
-            terminal::say(&format!("warning: {} is still marked: {error}", role.name));
-        }
-        let written = rewrite(&context.inventory, |text| edit(text).map_err(|e| e.to_string()));
-        if let Err(because) = written {
-            let (what, action) = if lift {
-                ("is still marked as contained", "take `contained` out of its table")
-            } else {
-                ("is not marked as contained", "write `contained = { since = ... }` in its table")
-            };
-            todo.push(Todo {
-                what: format!("{} {what} in the inventory: {because}", role.name),
-                at: Some(context.inventory.display().to_string()),
-                action: action.to_owned(),
-            });
-        }
-    }
-    todo
-}
-
-/// Replaces a file by an edited copy, its mode kept.
-fn rewrite(path: &Path, edit: impl Fn(&str) -> Result<String, String>) -> Result<(), String> {
-    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|e| e.to_string())?;
-    let edited = Zeroizing::new(edit(&text)?);
-    if *edited == *text {
-        return Ok(());
-    }
-    let target = std::fs::canonicalize(path).map_err(|e| e.to_string())?;
-    let about = std::fs::metadata(&target).map_err(|e| e.to_string())?;
-    let folder = target.parent().ok_or("it has no folder")?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| e.to_string())?;
-    std::io::Write::write_all(&mut file, edited.as_bytes()).map_err(|e| e.to_string())?;
-    file.as_file().set_permissions(about.permissions()).map_err(|e| e.to_string())?;
-    file.as_file().sync_all().map_err(|e| e.to_string())?;
-    file.persist(&target).map_err(|e| e.to_string())?;
-    Ok(())
-}
-
 fn report_of(state: &State, run: &str) -> Result<Report, Failure> {
     if let Some(json) = state.report_of(run).map_err(|error| own(&error).hint(error.hint()))? {
         return parsed(&json);
@@ -576,7 +403,7 @@ fn report_of(state: &State, run: &str) -> Result<Report, Failure> {
     Ok(report.summed())
 }
 
-fn parsed(json: &str) -> Result<Report, Failure> {
+pub(super) fn parsed(json: &str) -> Result<Report, Failure> {
     serde_json::from_str(json)
         .map_err(|_| Failure::own("the report was written by another release"))
 }
@@ -603,7 +430,12 @@ fn unknown(run: &str) -> Failure {
         .hint("name the state directory: --state DIR")
 }
 
-fn own(error: &dyn std::error::Error) -> Failure {
+pub(super) fn own(error: &dyn std::error::Error) -> Failure {
+    Failure::own(causes(error))
+}
+
+/// An error and what caused it, on one line.
+fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -611,9 +443,9 @@ fn own(error: &dyn std::error::Error) -> Failure {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    Failure::own(text)
+    text
 }
 
-fn wall() -> Wall {
+pub(super) fn wall() -> Wall {
     Wall(Timestamp::now().as_millisecond())
 }

@@ -13,11 +13,13 @@ mod args;
 mod contain;
 mod demo;
 mod done;
+mod ending;
 mod exit;
 mod failure;
 mod history;
 mod human;
 mod line;
+mod locking;
 mod logging;
 mod outline;
 mod prepare;
@@ -108,6 +110,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    signals::outlive_full_disks();
     match cli.command {
         None => cli.contain.run().await,
         Some(Command::Restore(it)) => it.run().await,

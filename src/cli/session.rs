@@ -171,16 +171,16 @@ mod tests {
 
     #[test]
     fn the_inventory_is_looked_for_in_order_and_never_here() {
-        let session = find(&Places::default(), &[("HOME", "/home/ann")]).unwrap();
-        let all = ["/home/ann/.config/rotate/inventory.toml", "/etc/rotate/inventory.toml"];
+        let session = find(&Places::default(), &[("HOME", "/home/a")]).unwrap();
+        let all = ["/home/a/.config/rotate/inventory.toml", "/etc/rotate/inventory.toml"];
         assert_eq!(session.inventories, all.map(PathBuf::from));
         assert!(!session.inventory_named);
 
-        let xdg = [("HOME", "/home/ann"), ("XDG_CONFIG_HOME", "/cfg")];
+        let xdg = [("HOME", "/home/a"), ("XDG_CONFIG_HOME", "/cfg")];
         let session = find(&Places::default(), &xdg).unwrap();
         assert_eq!(session.inventories[0], Path::new("/cfg/rotate/inventory.toml"));
 
-        let named = [("HOME", "/home/ann"), ("ROTATE_INVENTORY", "/srv/roles.toml")];
+        let named = [("HOME", "/home/a"), ("ROTATE_INVENTORY", "/srv/roles.toml")];
         let session = find(&Places::default(), &named).unwrap();
         assert_eq!(session.inventory(), Ok(Path::new("/srv/roles.toml")));
 
@@ -191,9 +191,9 @@ mod tests {
 
     #[test]
     fn a_relative_or_empty_variable_is_ignored() {
-        let odd = [("HOME", "/home/ann"), ("XDG_CONFIG_HOME", "cfg"), ("ROTATE_INVENTORY", "")];
+        let odd = [("HOME", "/home/a"), ("XDG_CONFIG_HOME", "cfg"), ("ROTATE_INVENTORY", "")];
         let session = find(&Places::default(), &odd).unwrap();
-        assert_eq!(session.inventories[0], Path::new("/home/ann/.config/rotate/inventory.toml"));
+        assert_eq!(session.inventories[0], Path::new("/home/a/.config/rotate/inventory.toml"));
         assert!(!session.inventory_named);
     }
 

@@ -1,5 +1,7 @@
 //! The inventory against what the providers can do: what only the provider files can tell.
 
+mod kinds;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -25,7 +27,7 @@ pub fn check(inventory: &mut Inventory, capabilities: &Capabilities, text: &str)
         regexes: BTreeMap::new(),
     };
     check.addresses(inventory);
-    check.kinds(inventory);
+    kinds::fill_in(inventory, capabilities);
     let known = known(inventory);
     for role in inventory.roles.values_mut() {
         for credential in &mut role.credentials {
@@ -97,7 +99,8 @@ impl Check<'_> {
         let files: BTreeSet<&str> =
             self.capabilities.providers.values().map(|it| it.file.as_str()).collect();
         for provider in inventory.providers.values() {
-            if !self.capabilities.providers.contains_key(&provider.id) {
+            let told = self.told.contains(&provider.span.start);
+            if !told && !self.capabilities.providers.contains_key(&provider.id) {
                 let message = format!(
                     "provider {}: there is no provider file `{}`",
                     provider.id, provider.file
@@ -106,75 +109,6 @@ impl Check<'_> {
                 self.problems.push(Problem::at(provider.span.clone(), message).hint(hint));
             }
         }
-    }
-
-    /// Fills in kinds that were left out: of roles first, for these say what their admins must be.
-    fn kinds(&mut self, inventory: &mut Inventory) {
-        for role in inventory.roles.values_mut() {
-            for it in role.credentials.iter_mut().filter(|it| it.kind.is_none()) {
-                it.kind = self.capabilities.providers.get(&it.provider).and_then(only_kind);
-            }
-        }
-        // Four rounds: an admin of an admin of an admin is as deep as any provider goes.
-        for _ in 0..4 {
-            let asked = self.asked(inventory);
-            let mut found = false;
-            for it in inventory.admins.values_mut().filter(|it| it.kind.is_none()) {
-                let Some(provider) = self.capabilities.providers.get(&it.provider) else {
-                    continue;
-                };
-                it.kind = match asked.get(&it.name) {
-                    Some(kinds) => match kinds.get(&provider.file).map(Vec::as_slice) {
-                        Some([only]) => Some(only.clone()),
-                        _ => None,
-                    },
-                    None => None,
-                };
-                found |= it.kind.is_some();
-            }
-            if !found {
-                break;
-            }
-        }
-        for it in inventory.admins.values_mut().filter(|it| it.kind.is_none()) {
-            let provider = self.capabilities.providers.get(&it.provider);
-            it.kind = provider.and_then(|provider| match serving(provider).as_slice() {
-                [only] => Some((*only).to_owned()),
-                _ => only_kind(provider),
-            });
-        }
-    }
-
-    /// Of each admin, by file, the kinds that everybody who uses it allows.
-    fn asked(&self, inventory: &Inventory) -> BTreeMap<String, BTreeMap<String, Vec<String>>> {
-        let mut asked: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
-        let roles = inventory.roles.values().flat_map(|role| &role.credentials);
-        for it in roles.chain(inventory.admins.values()) {
-            let Some(provider) = self.capabilities.providers.get(&it.provider) else { continue };
-            let Some(kind) = it.kind.as_ref().and_then(|kind| provider.kinds.get(kind)) else {
-                continue;
-            };
-            let admins =
-                it.admin.iter().filter_map(|(name, target)| Some((target, kind.admin.get(name)?)));
-            for (target, allowed) in admins.chain(it.client.iter().map(|it| (it, &kind.client))) {
-                let mut by_file: BTreeMap<String, Vec<String>> = BTreeMap::new();
-                for KindRef { file, kind } in allowed {
-                    let file = file.clone().unwrap_or_else(|| provider.file.clone());
-                    by_file.entry(file).or_default().push(kind.clone());
-                }
-                match asked.get_mut(target) {
-                    None => {
-                        asked.insert(target.clone(), by_file);
-                    }
-                    Some(before) => before.retain(|file, kinds| {
-                        let now = by_file.get(file);
-                        kinds.retain(|kind| now.is_some_and(|now| now.contains(kind)));
-                        !kinds.is_empty()
-                    }),
-                }
-            }
-        }
-        asked
     }
 
     fn credential(&mut self, role: Option<&str>, it: &mut Credential, known: &Known) {
@@ -308,10 +242,12 @@ impl Check<'_> {
             let key = format!("secret.{part}");
             let lone = !subject.spans.contains_key(&key);
             let message = match lone {
+                _ if kind.parts.is_empty() => "the kind has no parts".to_owned(),
                 true => "`secret` must be a table of the kind's parts".to_owned(),
                 false => format!("the kind has no part `{part}`"),
             };
             let hint = match lone {
+                _ if kind.parts.is_empty() => Some("leave `secret` out".to_owned()),
                 true => Some(format!("write its parts{shape}")),
                 false => self.nearest.hint(part, names()),
             };
@@ -324,8 +260,11 @@ impl Check<'_> {
             if part.optional || written || by_handle || it.secret.contains_key(name) {
                 continue;
             }
-            // No part at all has been told as such.
-            if !it.secret.is_empty() {
+            // Nothing at all: what was written has been told, and of a role that nothing was.
+            if it.secret.is_empty() && (subject.role.is_some() || !given.is_empty()) {
+                continue;
+            }
+            if !it.secret.is_empty() || !subject.spans.contains_key("secret") {
                 let message = format!("part `{name}` is missing from `secret`");
                 self.wrong(subject, &["secret"], message, format!("write its parts{shape}"));
             }
@@ -333,7 +272,8 @@ impl Check<'_> {
         let is_secret = |name: &String| {
             kind.parts.get(name).is_some_and(|part| part.part_type == PartType::Secret)
         };
-        it.unusable |= it.handle.is_none() && !it.secret.keys().any(is_secret);
+        it.unusable |=
+            !kind.parts.is_empty() && it.handle.is_none() && !it.secret.keys().any(is_secret);
         let mut index = 0;
         it.deliver.retain(|place| {
             let key = format!("deliver.{index}");
@@ -447,32 +387,6 @@ fn misplaced_admin(label: &str, name: &str, kind: &KindCapability) -> (String, S
             format!("use one of: {}", names.join(", ")),
         ),
     }
-}
-
-/// The kind that a role's credential must be when nothing is said: the file's only one, or its
-/// only one that does not serve others.
-fn only_kind(provider: &ProviderCapability) -> Option<String> {
-    let serving = serving(provider);
-    let mut own = provider.kinds.keys().filter(|kind| !serving.contains(&kind.as_str()));
-    let mut all = provider.kinds.keys();
-    match (own.next(), own.next(), all.next(), all.next()) {
-        (Some(only), None, ..) | (_, _, Some(only), None) => Some(only.clone()),
-        _ => None,
-    }
-}
-
-/// Kinds that stand as admin or client of another kind of the file.
-fn serving(provider: &ProviderCapability) -> Vec<&str> {
-    let mut serving: Vec<&str> = Vec::new();
-    for (name, kind) in &provider.kinds {
-        for it in kind.admin.values().flatten().chain(&kind.client) {
-            let here = it.file.as_ref().is_none_or(|file| *file == provider.file);
-            if here && it.kind != *name && !serving.contains(&it.kind.as_str()) {
-                serving.push(&it.kind);
-            }
-        }
-    }
-    serving
 }
 
 /// Whether a var without a default must be given. An admin that is not known to need one is not

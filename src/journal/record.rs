@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::chain::{self, Hash, NOTHING, link};
 use super::database::Database;
 use super::state::State;
-use super::{Entry, Events, FORMAT, Header, Message, inbox, sealed};
+use super::{Adopted, Entry, Events, FORMAT, Header, Message, inbox, sealed};
 use crate::engine::call::{SecretId, Time, Wall};
 use crate::seal::{Seal, SealError};
 use crate::secret::Parts;
@@ -154,6 +154,26 @@ impl Journal {
             heard: Vec::new(),
             notice: None,
         })
+    }
+
+    /// [`Journal::create`], with secrets that earlier runs sealed under names of their own. One
+    /// that is sealed no longer is left out.
+    ///
+    /// # Errors
+    /// As [`Journal::create`], and [`JournalError::Sealed`].
+    pub fn begin(
+        state: &State,
+        header: &Header,
+        adopted: &[Adopted],
+    ) -> Result<Self, JournalError> {
+        let mut lent = Vec::with_capacity(adopted.len());
+        for Adopted { run, before, now } in adopted {
+            if let Some(parts) = unsealed(state, run, *before)? {
+                lent.push((*now, parts));
+            }
+        }
+        let lent: Vec<_> = lent.iter().map(|(id, parts)| (*id, parts)).collect();
+        Self::create(state, header, &lent)
     }
 
     /// Reads a run and checks its chain. A last record that was damaged is left out, which
@@ -358,6 +378,15 @@ fn insert_seals(
         insert.execute(params![run, id.0.cast_signed(), sealed])?;
     }
     Ok(())
+}
+
+fn unsealed(state: &State, run: &str, id: SecretId) -> Result<Option<Parts>, JournalError> {
+    let connection = state.database.lock();
+    let mut select =
+        connection.prepare_cached("SELECT sealed FROM seal WHERE run = ?1 AND id = ?2")?;
+    let row: Option<Vec<u8>> =
+        select.query_row(params![run, id.0.cast_signed()], |row| row.get(0)).optional()?;
+    row.map(|blob| sealed::open(state.seal(), run, id, &blob)).transpose()
 }
 
 fn seal_all<'a>(

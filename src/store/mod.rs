@@ -114,6 +114,16 @@ impl Stores {
         self
     }
 
+    /// Reads a value that the inventory calls public: a var.
+    ///
+    /// # Errors
+    /// As [`Stores::read`]; [`Reason::Unreadable`] if it is no text.
+    pub async fn read_public(&self, from: &SecretRef) -> Result<String, Why> {
+        let value = self.read(from).await?;
+        let text = std::str::from_utf8(value.expose()).map_err(|_| Reason::Unreadable)?;
+        Ok(text.to_owned())
+    }
+
     /// Reads one value.
     ///
     /// # Errors
@@ -128,6 +138,21 @@ impl Stores {
             _ => store.read(from).await?,
         };
         if value.is_empty() { Err(Reason::Empty.into()) } else { Ok(value) }
+    }
+
+    /// Whether new values could be written to these places now. Changes nothing.
+    ///
+    /// # Errors
+    /// The first place that would not take one, and what its store says.
+    pub async fn writable<'a>(
+        &self,
+        places: impl IntoIterator<Item = &'a SecretRef>,
+    ) -> Result<(), (&'a SecretRef, Why)> {
+        for to in places {
+            let edit = Edit { to: to.clone(), old: None, new: Secret::from("new".to_owned()) };
+            self.check(&[edit]).await.map_err(|why| (to, why))?;
+        }
+        Ok(())
     }
 
     /// Writes one credential as a whole or not at all: every place is checked before the first is

@@ -102,7 +102,7 @@ impl Reader<'_> {
         it.ttl_ms = self.duration(entry, table, "ttl");
         it.segment = self.text(entry, table, "segment").map(Spanned::into_inner);
         // Nothing to use, and nothing to name it by at its provider.
-        it.unusable |= it.secret.is_empty() && it.handle.is_none();
+        it.unusable |= entry.role.is_some() && it.secret.is_empty() && it.handle.is_none();
         it
     }
 
@@ -119,8 +119,12 @@ impl Reader<'_> {
 
     fn secret(&mut self, entry: Entry<'_>, table: &DeTable<'_>, it: &mut Credential) {
         let Some(field) = table.get("secret") else {
-            let hint = "add where it lives now, such as dotenv:/srv/agent/.env#API_KEY";
-            return self.wrong(entry, it.span.clone(), "`secret` is missing", hint);
+            // An admin may be what this machine has anyway: the provider file tells.
+            if entry.role.is_some() {
+                let hint = "add where it lives now, such as dotenv:/srv/agent/.env#API_KEY";
+                self.wrong(entry, it.span.clone(), "`secret` is missing", hint);
+            }
+            return;
         };
         it.secret = self.parts(entry, "secret", field, &mut it.spans);
     }

@@ -9,7 +9,7 @@ use super::verb::WaySpec;
 use super::{Base, Spec};
 use crate::engine::call::Verb;
 use crate::engine::capability::{
-    Actor, Effect, KindCapability, KindRef, ProviderCapability, Seen, StepCapability, Way,
+    Actor, Effect, KindCapability, KindRef, ProviderCapability, Seen, StepCapability, Var, Way,
 };
 use crate::provider::Driver;
 
@@ -29,10 +29,57 @@ pub(crate) fn capability(spec: &Spec, drivers: Drivers<'_>) -> ProviderCapabilit
         hosts: hosts(spec),
         hosts_from_inventory: false,
         base_missing: matches!(spec.base, Base::Inventory),
-        vars: spec.vars.clone(),
+        vars: vars(spec),
         limits: spec.limits.clone(),
         kinds: spec.kinds.iter().map(kind).collect(),
     }
+}
+
+/// Each var with the kinds that name it: in their calls or, where no call does, on their by-hand
+/// pages. What a driver reads is not known here, so its kinds are asked for everything.
+fn vars(spec: &Spec) -> BTreeMap<String, Var> {
+    let mut vars = spec.vars.clone();
+    for (name, var) in &mut vars {
+        let kinds = |uses: &dyn Fn(&Kind) -> bool| -> Vec<String> {
+            let named = spec.kinds.iter().filter(|(_, kind)| uses(kind));
+            named.map(|(name, _)| name.clone()).collect()
+        };
+        var.kinds = kinds(&|kind| kind.head.driver.is_some() || in_calls(kind, name));
+        if in_base(spec, name) {
+            var.kinds = kinds(&|_| true);
+        }
+        if var.kinds.is_empty() {
+            var.kinds = kinds(&|kind| by_hand(kind, name));
+        }
+    }
+    vars
+}
+
+fn names(text: &Text, var: &str) -> bool {
+    text.markers().any(|marker| matches!(&marker.value, Named::Var { name, .. } if name == var))
+}
+
+fn in_base(spec: &Spec, var: &str) -> bool {
+    let Base::Fixed(named) = &spec.base else { return false };
+    named.values().any(|text| names(text, var))
+}
+
+fn in_calls(kind: &Kind, var: &str) -> bool {
+    let calls = kind.verbs.values().flatten().flat_map(|way| &way.steps);
+    let texts = calls.flat_map(|call| {
+        let own = call.auth.as_ref().into_iter().flat_map(Auth::texts);
+        call.texts().into_iter().chain(own).collect::<Vec<_>>()
+    });
+    let auth = kind.auth.as_ref().into_iter().flat_map(Auth::texts);
+    texts.chain(auth).any(|text| names(text, var))
+}
+
+fn by_hand(kind: &Kind, var: &str) -> bool {
+    let marker = format!("{{{{ {var} }}}}");
+    [&kind.issue_by_hand, &kind.revoke_by_hand]
+        .into_iter()
+        .flatten()
+        .any(|page| page.at.contains(&marker) || page.action.contains(&marker))
 }
 
 /// Every host a secret can reach: a closed list is written out, an open label is a star.

@@ -1,0 +1,16 @@
+//! The binary against real servers: what it claims is held against what the servers themselves
+//! say, before and after.
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod aws;
+mod bench;
+mod consent;
+mod hosted;
+mod oauth;
+mod openai;
+mod outcome;
+mod redis;
+mod role;
+mod slack;
