@@ -307,7 +307,7 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// No such role.
-    #[error("no role {role} in the inventory{}", nearest.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default())]
+    #[error("no role {role} in the inventory{}", meant(nearest.as_deref()))]
     UnknownRole {
         /// As asked for.
         role: String,
@@ -338,6 +338,10 @@ pub enum PlanError {
         /// The role.
         role: String,
     },
+}
+
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
 impl Plan {
