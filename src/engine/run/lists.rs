@@ -30,6 +30,8 @@ impl Run {
         if let Some((list, leader)) = self.lists.arrived(subject, self.now) {
             let purpose = Purpose::List { list, after: true };
             self.want(leader, Want { purpose, lane: Lane::Sweep });
+            // From now on they wait for a time, too.
+            self.dirty.extend(self.lists.members(list).iter().copied());
         }
     }
 
