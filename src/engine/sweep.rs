@@ -164,7 +164,8 @@ impl Lists {
             list.strangers.push(Stranger { minted_during_run: there == Some(false), row });
         }
         if prefix.is_none() && missing == 1 && list.complete {
-            let mut new = list.strangers.iter().enumerate().filter(|(_, it)| it.minted_during_run);
+            let ours = |it: &Stranger| it.minted_during_run && !it.row.hinted;
+            let mut new = list.strangers.iter().enumerate().filter(|(_, it)| ours(it));
             if let (Some((at, _)), None) = (new.next(), new.next()) {
                 orphans.push(list.strangers.remove(at).row);
             }

@@ -1,5 +1,7 @@
 //! Inventories to plans, for one made-up provider whose kinds show one peculiarity each.
 
+use std::sync::LazyLock;
+
 use rotate::engine::capability::{Capabilities, KindCapability};
 use rotate::engine::check::check;
 use rotate::engine::plan::{Options, Plan, PlanError};
@@ -8,6 +10,12 @@ use rotate::provider::catalog::Catalog;
 
 /// The admin that every inventory of these tests has.
 const ROOT: &str = "\n[admin.root]\nprovider = \"lab\"\nkind = \"root\"\nsecret = \"env:ROOT\"\n";
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    let mut catalog = Catalog::builtin().unwrap();
+    catalog.add(include_str!("lab.toml"), "lab.toml").unwrap();
+    catalog
+});
 
 pub(crate) struct Bench {
     pub(crate) inventory: Inventory,
@@ -19,17 +27,12 @@ impl Bench {
     /// An inventory as it is written, and the admin `root`.
     pub(crate) fn of(text: &str) -> Self {
         let text = format!("{text}{ROOT}");
-        let mut catalog = Catalog::builtin().unwrap();
-        catalog.add(include_str!("lab.toml"), "lab.toml").unwrap();
         let mut inventory = Inventory::parse(&text).unwrap();
-        let (capabilities, problems) = catalog.capabilities(&inventory.providers);
+        let (capabilities, problems) = CATALOG.capabilities(&inventory.providers);
         assert_eq!(problems, []);
         check(&mut inventory, &capabilities, &text);
-        let options = Options {
-            run: "r1".to_owned(),
-            installation: "lab".to_owned(),
-            ..Options::default()
-        };
+        let options =
+            Options { run: "r1".to_owned(), installation: "lab".to_owned(), ..Options::default() };
         Self { inventory, capabilities, options }
     }
 

@@ -153,6 +153,10 @@ impl Machine {
 
     /// Not made. What its first steps made is ours to end.
     fn not_issued(&mut self, why: Why) -> Flow {
+        if self.issue.lost {
+            self.issue.why = Some(why);
+            return self.lose();
+        }
         self.disown_new();
         self.issued = Issued::Failed(why);
         Flow::Next
@@ -243,6 +247,7 @@ impl Machine {
             Outcome::Throttled => {}
             Outcome::Lost(why) => {
                 if scene.may_send_again(verb, self.issue.way, self.issue.step) {
+                    self.issue.lost = true;
                     self.retry(scene, verb, why);
                 } else {
                     self.lost_at = Some(scene.now);

@@ -25,10 +25,11 @@ impl Machine {
         if scene.plan.mode == Mode::Rehearse && self.hold_back(scene) {
             return Flow::Wait;
         }
-        match scene.leader() {
+        match scene.leader().filter(|_| !self.alone) {
             Some(leader) if scene.died_with(leader) => {
                 self.revoke = Revoke::Accepted;
                 self.revoked = leader.revoked;
+                self.by_leader = true;
                 return Flow::Next;
             }
             Some(_) if scene.around.leader_is_to_revoke => return Flow::Wait,
@@ -104,7 +105,8 @@ impl Machine {
     /// Why a rehearsal must not revoke the old one yet.
     fn not_safe_to_revoke(&self, scene: &Scene<'_>) -> Option<NotSafe> {
         let in_use = |state| matches!(state, PlaceState::Reloaded | PlaceState::InUse);
-        if scene.journal_lost && !self.steps.asked {
+        let begun = self.steps.asked || self.steps.lost || self.steps.step > 0;
+        if scene.journal_lost && !begun {
             Some(NotSafe::NotRecorded)
         } else if !self.has_new() {
             Some(NotSafe::NotIssued)

@@ -216,6 +216,10 @@ pub(in crate::engine) struct Machine {
     pub(in crate::engine) revoked: Option<(Time, Wall)>,
     /// Why it was not.
     pub(in crate::engine) revoke_why: Option<Why>,
+    /// Its revocation is that of the first of its group.
+    pub(in crate::engine) by_leader: bool,
+    /// It lived on when that was revoked, so it is revoked by itself.
+    pub(in crate::engine) alone: bool,
     /// It was revoked by a roll.
     pub(in crate::engine) rolled: bool,
     /// What was minted is ended.
@@ -322,6 +326,12 @@ impl Machine {
     /// Whether a new one is there to be used.
     pub(in crate::engine) fn has_new(&self) -> bool {
         self.issued == Issued::Yes
+    }
+
+    /// Issues whose answer was lost, and of which nothing was seen since.
+    pub(in crate::engine) fn lost_issues(&self) -> u32 {
+        let open = matches!(self.issued, Issued::No | Issued::Looking) && self.issue.lost;
+        self.missing.saturating_add(u32::from(open))
     }
 
     /// The new one's place in the report.

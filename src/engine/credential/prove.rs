@@ -1,7 +1,7 @@
 //! Prove old: the old one used until its refusals stand, or until nothing more can be learned.
 
 use super::advance::Flow;
-use super::{ControlKind, Issued, Layers, Machine, Purpose, liveness};
+use super::{ControlKind, Issued, Layers, Machine, Purpose, Steps, liveness};
 use crate::engine::call::{Answer, Identity, Liveness, Reason, Time};
 use crate::engine::plan::{Acting, Phase};
 use crate::engine::proof::{Due, Proof};
@@ -29,7 +29,27 @@ enum Choice {
 
 impl Machine {
     pub(super) fn prove_old(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
+        let accepted = self.proof.as_ref().map(Proof::now) == Some(Now::Accepted);
+        if self.by_leader && accepted {
+            self.revoke_alone(scene);
+            return Flow::Wait;
+        }
         self.prove(scene, wants)
+    }
+
+    /// The first of its group was revoked, and this one lives: its provider kills narrower than
+    /// its file says.
+    fn revoke_alone(&mut self, scene: &Scene<'_>) {
+        let at = scene.planned.phases.iter().position(|phase| *phase == Phase::Revoke);
+        self.at = at.and_then(|at| u16::try_from(at).ok()).unwrap_or(self.at);
+        self.by_leader = false;
+        self.alone = true;
+        self.revoke = Revoke::None;
+        self.revoked = None;
+        self.epoch += 1;
+        self.since = scene.now;
+        self.steps = Steps::default();
+        self.wake_by(scene.now.plus(1));
     }
 
     /// What the proof wants now; [`Flow::Next`] once nothing more can be learned.

@@ -104,9 +104,9 @@ impl Run {
 
     /// An issue whose answer was lost, and of which nothing was seen since: perhaps it lives.
     fn lost(&self, planned: &Planned, machine: &Machine) -> Option<Todo> {
-        (machine.missing > 0).then(|| {
+        let made = machine.lost_issues();
+        (made > 0).then(|| {
             let id = &planned.id;
-            let made = machine.missing;
             let label = &self.plan.label;
             Todo {
                 what: format!("a new {id} may have been made and lost ({made} lost answers)"),

@@ -1,7 +1,7 @@
 //! Lists of what exists: one reading before, one after, for everybody of one owner.
 
 use super::super::call::{Answer, Fault, Row, Subject, Verb};
-use super::super::credential::{Issued, Purpose};
+use super::super::credential::{Issued, Machine, Purpose};
 use super::super::queue::Lane;
 use super::super::scene::{Ready, Want, lists_labels};
 use super::Run;
@@ -100,7 +100,7 @@ impl Run {
         let prefix = lists_labels(kind).then_some(prefix.as_str());
         let members = self.lists.members(list);
         let machines = members.iter().filter_map(|one| self.machines.get(one.0 as usize));
-        let missing = machines.map(|machine| machine.missing).sum();
+        let missing = machines.map(Machine::lost_issues).sum();
         let members = members.to_vec();
         for row in self.lists.sort_out(list, known, prefix, missing) {
             let named = row.label.as_deref().and_then(|label| number_in(label, prefix?));
