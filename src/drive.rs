@@ -229,7 +229,7 @@ impl<'w> Driver<'w> {
 
     fn heard(&mut self) -> Batch {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        // A journal that cannot be read tells nothing; that it cannot be written is found out there.
+        // A journal that cannot be read tells nothing; that it cannot be written shows elsewhere.
         let messages = journal.inbox().unwrap_or_default();
         drop(journal);
         let told = messages.into_iter().filter_map(|message| match message {

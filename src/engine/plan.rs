@@ -310,7 +310,7 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// No such role.
-    #[error("no role {role} in the inventory{}", nearest.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default())]
+    #[error("no role {role} in the inventory{}", did_you_mean(nearest.as_deref()))]
     UnknownRole {
         /// As asked for.
         role: String,
@@ -341,6 +341,10 @@ pub enum PlanError {
         /// The role.
         role: String,
     },
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
 impl Plan {
