@@ -96,17 +96,6 @@ impl Outcome {
     pub(crate) fn run(&self) -> String {
         word(&self.report["run"])
     }
-
-    /// `VERDICT/NEW STATE` of one credential.
-    pub(crate) fn verdict(&self, id: &str) -> String {
-        let one = self.credential_of(id);
-        format!("{}/{}", word(&one["old"]["verdict"]), word(&one["new"]["state"]))
-    }
-
-    pub(crate) fn credential_of(&self, id: &str) -> &Value {
-        let found = list(&self.report["credentials"]).iter().find(|one| one["id"] == id);
-        found.unwrap_or_else(|| panic!("no {id} in the report"))
-    }
 }
 
 /// A string as it is, anything else as JSON.

@@ -1,0 +1,59 @@
+//! Ctrl-C stops in good order and can be taken up; a lost terminal changes nothing.
+
+use rustix::process::Signal;
+
+use crate::fleet::{Fleet, Truth};
+
+const CONTAIN: [&str; 3] = ["--role", "mail-agent", "--deliver"];
+const REPLACED: Truth = Truth { old_alive: 0, replaced: 2, passwords: 1, keys: 2 };
+
+#[test]
+fn ctrl_c_stops_with_130_and_resume_goes_on() {
+    let Some(fleet) = Fleet::new() else { return };
+    let mut run = fleet.host.start(&CONTAIN);
+    run.hear("use the old one  refused");
+    run.signal(Signal::INT);
+    let stopped = run.end();
+    assert_eq!(stopped.code, Some(130), "{}", stopped.stderr);
+    assert_eq!(stopped.report["stopped_early"], true);
+    stopped.table();
+    assert_eq!(fleet.truth(), REPLACED, "what was begun is done");
+
+    let outcome = fleet.host.rotate(&["resume"]);
+    insta::assert_snapshot!(outcome.table(), @r"
+    contain exit 3
+    mail-agent/cache: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#REDIS_URL::url.password (in-use)
+      todo: look for unrecognised credentials beside mail-agent/cache; the provider's list could not be read to its end: read it by hand; null
+    mail-agent/model: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#OPENAI_API_KEY (in-use)
+      todo: look for unrecognised credentials beside mail-agent/model; the provider's list could not be read to its end: read it by hand; null
+    ");
+    assert_eq!(outcome.run(), stopped.run());
+    assert_eq!(fleet.truth(), REPLACED);
+}
+
+#[test]
+#[ignore = "known: a stop between revoke and issue is taken for a failed issue, and a resume keeps that"]
+fn ctrl_c_at_the_start_lets_revocations_finish_and_issues_nothing() {
+    let Some(fleet) = Fleet::new() else { return };
+    let mut run = fleet.host.start(&CONTAIN);
+    run.hear("revoke  accepted");
+    run.signal(Signal::INT);
+    let stopped = run.end();
+    assert_eq!(stopped.code, Some(130), "{}", stopped.stderr);
+    let resumed = fleet.host.rotate(&["resume"]);
+    assert_eq!(resumed.code, Some(0), "{}", resumed.table());
+    assert_eq!(fleet.truth(), REPLACED);
+}
+
+#[test]
+fn a_lost_terminal_changes_nothing() {
+    let Some(fleet) = Fleet::new() else { return };
+    let mut run = fleet.host.start(&CONTAIN);
+    run.hear("revoke  accepted");
+    run.signal(Signal::HUP);
+    let outcome = run.end();
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(fleet.truth(), REPLACED);
+}
