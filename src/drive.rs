@@ -13,17 +13,22 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time;
 
 use crate::engine::call::{
-    Answer, Call, CallId, Event, Fault, Reason, SecretId, Subject, Time, Told, Wall, What,
+    Answer, Call, CallId, Event, Fault, Reason, Request, SecretId, Subject, Task, Time, Told, Verb,
+    Wall, What,
 };
 use crate::engine::plan::Plan;
 use crate::engine::run::{Illegal, Run};
 use crate::journal::{Entry, Journal, JournalError, Message};
 use crate::secret::Parts;
 use crate::vault::Vault;
-use crate::world::{Made, World};
+use crate::world::{self, Made, World};
 
 /// How often the journal's inbox is read: a person who typed `rotate done` waits a second.
 const INBOX: Duration = Duration::from_secs(1);
+
+/// A run whose wait is over gives what is on its way this long: the answers of a server that is
+/// merely slow, and no more of a person's time.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Whoever watches a run. Called after an event was written and believed.
 pub trait Observer: Send + Sync {
@@ -124,6 +129,8 @@ struct Driver<'w> {
     base: Time,
     making: FuturesUnordered<Making<'w>>,
     calls: BTreeMap<CallId, Call>,
+    /// Nothing on its way is waited for any more, but what may bring a new credential.
+    left: bool,
 }
 
 type Batch = Vec<(What, Option<(CallId, Parts)>)>;
@@ -150,6 +157,7 @@ impl<'w> Driver<'w> {
             begun: Instant::now(),
             making: FuturesUnordered::new(),
             calls: BTreeMap::new(),
+            left: false,
         })
     }
 
@@ -161,14 +169,8 @@ impl<'w> Driver<'w> {
         inbox.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let mut listening = true;
         while !self.run.is_done() {
-            let wake =
-                self.run.wake().map(|at| self.begun + Duration::from_millis(at.since(self.base)));
-            let tick = async {
-                match wake {
-                    Some(at) => time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let tick = sleep_until(self.run.wake().map(|at| self.instant(at)));
+            let leave = sleep_until(self.leaves_at());
             let batch = tokio::select! {
                 biased;
                 word = told.recv(), if listening => match word {
@@ -176,6 +178,7 @@ impl<'w> Driver<'w> {
                     None => { listening = false; continue }
                 },
                 Some(first) = self.making.next(), if !self.making.is_empty() => self.answers(first),
+                () = leave => self.leave(),
                 () = tick => vec![(What::Tick, None)],
                 _ = inbox.tick() => self.heard(),
             };
@@ -198,6 +201,30 @@ impl<'w> Driver<'w> {
             batch.push(answered(more));
         }
         batch
+    }
+
+    /// When a run with a `--wait` leaves for good.
+    fn leaves_at(&self) -> Option<Instant> {
+        let wait = self.run.plan().wait_ms.filter(|_| !self.left)?;
+        Some(self.instant(Time(wait)) + LAST_ANSWERS)
+    }
+
+    /// Nobody knows whether what is still on its way happened, and the report says so. What may
+    /// bring a new credential is waited for until its own deadline: its bytes are never given up.
+    fn leave(&mut self) -> Batch {
+        self.left = true;
+        let makes = |request: &Request| matches!(request.at.verb, Verb::Issue | Verb::Roll);
+        let lost = self.calls.iter().filter_map(|(id, call)| match &call.task {
+            Task::Ask(request) if !makes(request) => {
+                Some((What::Answered(*id, world::lost(&call.task, Reason::Timeout)), None))
+            }
+            _ => None,
+        });
+        lost.collect()
+    }
+
+    fn instant(&self, at: Time) -> Instant {
+        self.begun + Duration::from_millis(at.since(self.base))
     }
 
     fn heard(&mut self) -> Batch {
@@ -321,6 +348,13 @@ impl<'w> Driver<'w> {
     fn now(&self) -> Time {
         let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.base.plus(elapsed).max(self.run.now())
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -108,7 +108,7 @@ impl World for LiveWorld {
 }
 
 /// The answer to a call of which nobody knows whether it happened.
-fn lost(task: &Task, reason: Reason) -> Answer {
+pub(crate) fn lost(task: &Task, reason: Reason) -> Answer {
     match task {
         Task::Ask(request) if request.at.verb == Verb::Probe => {
             Answer::Saw(Liveness::Unclear(reason.into()), Values::new())

@@ -1,6 +1,8 @@
 //! What a person types, what comes back, and the exit code. Every command here ends with 0 or 2 and
 //! touches nothing: the home it runs in is empty before and after.
 
+#![cfg(test)]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 

@@ -1,6 +1,8 @@
 //! The driver `aws-iam` against moto, as it is (it says yes to "inactive" and goes on accepting
 //! the key) and patched to refuse inactive keys as AWS does.
 
+#![cfg(test)]
+
 mod drivers;
 
 use std::process::Command;

@@ -1,6 +1,8 @@
 //! The driver `redis` against redis-server: every claim is checked by a connection of the test's
 //! own, which speaks the protocol by hand.
 
+#![cfg(test)]
+
 mod drivers;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,6 +1,8 @@
 //! Every provider file: one test each, none forgotten, no two shapes alike, and the manual page
 //! made from them.
 
+#![cfg(test)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;

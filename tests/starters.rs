@@ -1,5 +1,7 @@
 //! The lab itself: each server really accepts what lives and refuses what is dead or made up.
 
+#![cfg(test)]
+
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder};

@@ -1,5 +1,7 @@
 //! Places on a real disk: what is read, what is written, what is refused, and what stays.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};

@@ -12,7 +12,7 @@ use super::progress::Watch;
 use super::session::{Intent, Session};
 use super::terminal::{self, Look};
 use super::{human, outline, run, signals};
-use crate::demo::{Lab, ROLE, Truth};
+use crate::demo::{Asks, Lab, ROLE, Truth};
 use crate::engine::report::{Mode, Report, Verdict};
 
 /// Contain and restore a role of servers started here on loopback; one of them lies
@@ -42,10 +42,11 @@ impl Demo {
         let contain = one(&session, Mode::Contain).await?;
         let restore = one(&session, Mode::Restore).await?;
         let truths = lab.verify().map_err(|error| Failure::own(error.to_string()))?;
-        let wrong = differences(&contain, &restore, &truths);
+        let mut wrong = differences(&contain, &restore, &truths);
+        wrong.extend(left_over(&contain, lab.listed()));
         let text = match self.output.format {
             Format::Json => run::json(&Both { contain, restore })?,
-            Format::Human => both(&contain, &restore, &truths),
+            Format::Human => both(&contain, &restore, &truths, lab.asks()),
         };
         terminal::print(&text).map_err(|error| Failure::own(error.to_string()))?;
         if wrong.is_empty() {
@@ -95,7 +96,15 @@ fn differences(contain: &Report, restore: &Report, truths: &[Truth]) -> Vec<Stri
     wrong
 }
 
-fn both(contain: &Report, restore: &Report, truths: &[Truth]) -> String {
+/// Keys that the servers list and no report names.
+fn left_over(contain: &Report, listed: Vec<String>) -> Vec<String> {
+    let named =
+        |id: &String| contain.credentials.iter().any(|one| one.new.handle.as_ref() == Some(id));
+    let unknown = listed.into_iter().filter(|id| !named(id));
+    unknown.map(|id| format!("the key {id} is left over")).collect()
+}
+
+fn both(contain: &Report, restore: &Report, truths: &[Truth], asks: Asks) -> String {
     let look = Look::of_stdout();
     let mut text = human::page(contain, &look);
     text.push_str("\n\n");
@@ -110,5 +119,7 @@ fn both(contain: &Report, restore: &Report, truths: &[Truth]) -> String {
         };
         text.push_str(&format!("  {}  {old}; {new}\n", truth.credential));
     }
+    let Asks { acme, archive, oauth } = asks;
+    text.push_str(&format!("They heard {} requests in all.\n", acme + archive + oauth));
     text
 }

@@ -44,7 +44,9 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
+        // What the inventory's parser rendered begins each of its errors so itself.
+        let message = self.message.strip_prefix("error: ").unwrap_or(&self.message);
+        write!(f, "error: {message}")?;
         match &self.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),
             None => Ok(()),

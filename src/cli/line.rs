@@ -61,17 +61,14 @@ impl Session {
 
     /// A contain revokes even where nothing can be written.
     fn open_state(&self, contain: bool) -> Result<State, Failure> {
-        let failed = |error: &dyn std::fmt::Display, hint: String| {
-            Failure::own(format!("the state directory cannot be used: {error}")).hint(hint)
-        };
         match State::open(&self.state) {
             Ok(state) => Ok(state),
             Err(error) if contain => {
-                terminal::say(&format!("warning: no journal can be kept: {error}"));
+                terminal::say(&format!("warning: no journal can be kept: {}", causes(&error)));
                 terminal::say("warning: nothing is issued; what can be revoked is revoked");
-                State::in_memory().map_err(|error| failed(&error, error.hint()))
+                State::in_memory().map_err(|error| own(&error).hint(error.hint()))
             }
-            Err(error) => Err(failed(&error, error.hint())),
+            Err(error) => Err(own(&error).hint(error.hint())),
         }
     }
 
@@ -98,7 +95,7 @@ impl Session {
         let journal = match Journal::begin(&state, &header, &history.adopted) {
             Ok(journal) => journal,
             Err(error) if plan.mode.contains() => {
-                terminal::say(&format!("warning: the journal cannot be written: {error}"));
+                terminal::say(&format!("warning: the journal cannot be written: {}", causes(&error)));
                 state = State::in_memory().map_err(|error| Failure::own(error.to_string()))?;
                 Journal::begin(&state, &header, &history.adopted).map_err(|error| own(&error))?
             }
@@ -431,6 +428,11 @@ fn unknown(run: &str) -> Failure {
 }
 
 pub(super) fn own(error: &dyn std::error::Error) -> Failure {
+    Failure::own(causes(error))
+}
+
+/// An error and what caused it, on one line.
+fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -438,7 +440,7 @@ pub(super) fn own(error: &dyn std::error::Error) -> Failure {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    Failure::own(text)
+    text
 }
 
 pub(super) fn wall() -> Wall {

@@ -110,6 +110,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    signals::outlive_full_disks();
     match cli.command {
         None => cli.contain.run().await,
         Some(Command::Restore(it)) => it.run().await,

@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::history::History;
 use super::session::{Intent, Session};
 use super::terminal;
-use crate::engine::check;
+use crate::engine::{check, in_words};
 use crate::engine::plan::{Options, Plan, PlanError};
 use crate::engine::report::Mode;
 use crate::inventory::{self, Inventory, Problem, ProviderAt, Summary, VarValue};
@@ -94,6 +94,9 @@ pub(crate) async fn prepare(
     };
     let plan = make(&inventory, &resolved.capabilities, &intent.roles, &options)
         .map_err(|error| no_plan(&error))?;
+    if intent.mode == Mode::Rehearse {
+        refuse_unwritable(&plan, &text).await?;
+    }
     let context = Context {
         inventory: path,
         providers: session.providers.clone(),
@@ -199,6 +202,23 @@ fn tell_problems(
         return Err(Failure::input(rendered).hint("mend the inventory; nothing was touched"));
     }
     Ok(inventory.problems.iter().map(|one| format!("inventory line {}: {one}", one.line)).collect())
+}
+
+/// A rehearsal touches nothing before every place has said that it would take a new value.
+async fn refuse_unwritable(plan: &Plan, text: &Zeroizing<String>) -> Result<(), Failure> {
+    let stores = stores(None, text);
+    let mut refused = Vec::new();
+    for planned in &plan.credentials {
+        let places = planned.deliver_to.iter().flat_map(BTreeMap::values);
+        if let Err((to, why)) = stores.writable(places).await {
+            refused.push(format!("{}: {to}: {}", planned.id, in_words(&why)));
+        }
+    }
+    match refused.as_slice() {
+        [] => Ok(()),
+        _ => Err(Failure::input(refused.join("\nerror: "))
+            .hint("make each place one that can be written; nothing was touched")),
+    }
 }
 
 /// Vars may be references; they are public, and a plan holds them as values.

@@ -3,6 +3,7 @@
 
 use std::process;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 
@@ -42,6 +43,12 @@ pub(crate) fn listen() -> Result<mpsc::UnboundedReceiver<Told>, Failure> {
         }
     });
     Ok(told)
+}
+
+/// A file that may grow no further ends a process by default. Here it is a failed write like that
+/// of a full disk: a contain goes on revoking. Fails only where the system knows no such signal.
+pub(crate) fn outlive_full_disks() {
+    let _ = unix::signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
 }
 
 /// Passes the first signal on. True at the second; false where nothing is heard any more.

@@ -278,21 +278,20 @@ impl<'a> Planner<'a> {
                 if !self.selected(credential) || !seen.insert(id.clone()) {
                     continue;
                 }
-                let wrong = broken.get(&(owner.name.as_str(), credential.name.as_str()));
-                let known = self.capability(credential).is_some();
-                match wrong {
-                    None if known => entries.push(Entry { id, owner, credential }),
-                    wrong => {
-                        let (line, message) = wrong
-                            .map_or((credential.line, "its provider or kind is not known"), |w| *w);
-                        left_out.push(LeftOut {
-                            id,
-                            provider: credential.provider.clone(),
-                            line,
-                            message: message.to_owned(),
-                        });
-                    }
+                // What is wrong with it was told; what can still be ended is ended.
+                if !credential.unusable && self.capability(credential).is_some() {
+                    entries.push(Entry { id, owner, credential });
+                    continue;
                 }
+                let wrong = broken.get(&(owner.name.as_str(), credential.name.as_str()));
+                let (line, message) =
+                    wrong.map_or((credential.line, "its provider or kind is not known"), |w| *w);
+                left_out.push(LeftOut {
+                    id,
+                    provider: credential.provider.clone(),
+                    line,
+                    message: message.to_owned(),
+                });
             }
             for ((owner, name), (line, message)) in &broken {
                 let id = format!("{owner}/{name}");

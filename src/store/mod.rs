@@ -140,6 +140,21 @@ impl Stores {
         if value.is_empty() { Err(Reason::Empty.into()) } else { Ok(value) }
     }
 
+    /// Whether new values could be written to these places now. Changes nothing.
+    ///
+    /// # Errors
+    /// The first place that would not take one, and what its store says.
+    pub async fn writable<'a>(
+        &self,
+        places: impl IntoIterator<Item = &'a SecretRef>,
+    ) -> Result<(), (&'a SecretRef, Why)> {
+        for to in places {
+            let edit = Edit { to: to.clone(), old: None, new: Secret::from("new".to_owned()) };
+            self.check(&[edit]).await.map_err(|why| (to, why))?;
+        }
+        Ok(())
+    }
+
     /// Writes one credential as a whole or not at all: every place is checked before the first is
     /// written, all values of one place go in one edit, and if a later place fails all the same,
     /// those already written are given back what they held. The states come in the order of the

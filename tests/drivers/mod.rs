@@ -17,7 +17,7 @@ use serde_json::Value;
 const START: Duration = Duration::from_secs(30);
 
 /// A server of our own, ended with the test.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     pub port: u16,
     /// Kept until the server has ended.
@@ -27,7 +27,7 @@ pub struct Server {
 impl Server {
     /// Starts `program` with arguments made from its port and folder; waits until it listens. A
     /// port can be taken between finding and using it: who ends at once is started again.
-    pub fn start(program: &Path, command: impl Fn(&mut Command, u16, &Path)) -> Self {
+    pub(crate) fn start(program: &Path, command: impl Fn(&mut Command, u16, &Path)) -> Self {
         for _ in 0..3 {
             let dir = tempfile::tempdir().expect("a folder");
             let port = free_port();
@@ -68,14 +68,14 @@ impl Drop for Server {
     }
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
     listener.local_addr().expect("its address").port()
 }
 
 /// Where a server's program is: in the folder that `tests/run` fills, or installed. A machine
 /// without it skips the test and says so; where `CI=true` that is a failure.
-pub fn program(name: &str) -> Option<PathBuf> {
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let cache = cache();
     let mut folders =
         vec![cache.join("python/bin"), cache.join("venv/bin"), cache.join("debian/usr/bin")];
@@ -103,7 +103,12 @@ fn libraries(program: &Path) -> Option<OsString> {
 }
 
 /// A role's credential or an admin, as the world hands it to a driver.
-pub fn acting(kind: &str, vars: &[(&str, &str)], public: &[(&str, &str)], secret: &str) -> Acting {
+pub(crate) fn acting(
+    kind: &str,
+    vars: &[(&str, &str)],
+    public: &[(&str, &str)],
+    secret: &str,
+) -> Acting {
     let mut parts = Parts { public: map(public), ..Parts::default() };
     if !secret.is_empty() {
         parts.secret.insert("secret".to_owned(), Secret::from(secret.to_owned()));
@@ -111,7 +116,7 @@ pub fn acting(kind: &str, vars: &[(&str, &str)], public: &[(&str, &str)], secret
     Acting { provider: "test".to_owned(), kind: kind.to_owned(), vars: map(vars), parts }
 }
 
-pub fn duplicate(acting: &Acting) -> Acting {
+pub(crate) fn duplicate(acting: &Acting) -> Acting {
     Acting {
         provider: acting.provider.clone(),
         kind: acting.kind.clone(),
@@ -120,25 +125,25 @@ pub fn duplicate(acting: &Acting) -> Acting {
     }
 }
 
-pub fn map(pairs: &[(&str, &str)]) -> Values {
+pub(crate) fn map(pairs: &[(&str, &str)]) -> Values {
     pairs.iter().map(|&(name, value)| (name.to_owned(), Value::from(value))).collect()
 }
 
-pub fn parties(parties: &[(&str, &Acting)]) -> Secrets {
+pub(crate) fn parties(parties: &[(&str, &Acting)]) -> Secrets {
     parties.iter().map(|&(name, acting)| (name.to_owned(), duplicate(acting))).collect()
 }
 
 /// One step of one way: `(Verb::Revoke, 0, 1)`.
-pub type Step = (Verb, u16, u16);
+pub(crate) type Step = (Verb, u16, u16);
 
 /// A driver at an address.
-pub struct Bench<D> {
+pub(crate) struct Bench<D> {
     pub driver: D,
     pub bases: Bases,
 }
 
 impl<D: Driver> Bench<D> {
-    pub async fn reply(
+    pub(crate) async fn reply(
         &self,
         step: Step,
         values: &[(&str, &str)],
@@ -150,7 +155,7 @@ impl<D: Driver> Bench<D> {
         self.driver.call(&self.bases, &at, &map(values), &parties(acting)).await
     }
 
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         step: Step,
         values: &[(&str, &str)],
@@ -159,12 +164,12 @@ impl<D: Driver> Bench<D> {
         self.reply(step, values, acting).await.answer
     }
 
-    pub async fn probe(&self, it: &Acting) -> Answer {
+    pub(crate) async fn probe(&self, it: &Acting) -> Answer {
         self.call((Verb::Probe, 0, 0), &[], &[("it", it)]).await
     }
 
     /// The identity that the probe was accepted as.
-    pub async fn alive(&self, it: &Acting) -> String {
+    pub(crate) async fn alive(&self, it: &Acting) -> String {
         match self.probe(it).await {
             Answer::Saw(Liveness::Alive(identity), _) => identity.0,
             other => panic!("not alive: {other:?}"),
@@ -172,17 +177,17 @@ impl<D: Driver> Bench<D> {
     }
 }
 
-pub fn bases(pairs: &[(&str, &str)]) -> Bases {
+pub(crate) fn bases(pairs: &[(&str, &str)]) -> Bases {
     let url = |text: &str| text.parse().expect("an address");
     pairs.iter().map(|&(name, text)| (name.to_owned(), url(text))).collect::<BTreeMap<_, _>>()
 }
 
-pub fn dead(by_name: bool) -> Answer {
+pub(crate) fn dead(by_name: bool) -> Answer {
     Answer::Saw(Liveness::Dead { by_name }, Values::new())
 }
 
 /// Status and word of a refusal, whatever its reason.
-pub fn refusal(answer: &Answer) -> (Reason, Option<u16>, Option<&str>) {
+pub(crate) fn refusal(answer: &Answer) -> (Reason, Option<u16>, Option<&str>) {
     match answer {
         Answer::Fault(Fault::Refused(why)) => (why.reason, why.status, why.word.as_deref()),
         other => panic!("not refused: {other:?}"),
