@@ -9,7 +9,8 @@ use std::process::Command;
 #[test]
 fn the_report_in_the_readme_is_what_the_demo_printed() {
     let out = Command::new(env!("CARGO_BIN_EXE_rotate")).arg("demo").output().unwrap();
-    let (text, said) = (String::from_utf8(out.stdout).unwrap(), String::from_utf8_lossy(&out.stderr));
+    let (text, said) =
+        (String::from_utf8(out.stdout).unwrap(), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{text}{said}");
     let (contain, _) = text.split_once("\n\nrestore of ").unwrap();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");

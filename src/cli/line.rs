@@ -95,7 +95,10 @@ impl Session {
         let journal = match Journal::begin(&state, &header, &history.adopted) {
             Ok(journal) => journal,
             Err(error) if plan.mode.contains() => {
-                terminal::say(&format!("warning: the journal cannot be written: {}", causes(&error)));
+                terminal::say(&format!(
+                    "warning: the journal cannot be written: {}",
+                    causes(&error)
+                ));
                 state = State::in_memory().map_err(|error| Failure::own(error.to_string()))?;
                 Journal::begin(&state, &header, &history.adopted).map_err(|error| own(&error))?
             }
