@@ -74,21 +74,19 @@ fn a_place_that_cannot_be_written_leaves_it_under_seal() {
     assert_eq!(bench.host.read("gone/openai.key").trim(), bench.placed());
 }
 
-/// Another role that holds it too, and is not contained, gets the new one at once.
+/// The burned role only uses what another one owns: the owner runs on, and gets the new one at
+/// once.
 #[test]
-fn who_shares_it_and_is_not_contained_gets_it_at_once() {
+fn an_owner_that_is_not_contained_gets_the_new_one_at_once() {
     let bench = bench();
-    bench.host.put("other.json", "{\n  \"model\": { \"key\": \"KEY\" }, // mine\n  \"n\": 1\n}\n");
-    let text =
-        bench.host.read("other.json").replace(", // mine", ",").replace("KEY", &bench.old.secret);
-    bench.host.put("other.json", &text);
     let entry = credential("model", "service-account-key", "OPENAI_API_KEY");
-    let entry = format!("{entry}deliver  = [\"json:DIR/other.json#/model/key\"]\n");
     let other = "[role.other-agent]\nuses = [\"mail-agent/model\"]\n";
     bench.host.inventory(&format!("{ROLE}{entry}{other}{}", provider(&bench.fake.base())));
-    let outcome = bench.host.rotate(&["--role", "mail-agent"]);
+    let outcome = bench.host.rotate(&["--role", "other-agent"]);
     insta::assert_snapshot!(outcome.table(), @r"
     contain exit 0
-    mail-agent/model: dead, revoke accepted, control new, made-up refused; new held
+    mail-agent/model: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#OPENAI_API_KEY (in-use)
     ");
+    assert!(!bench.fake.is_alive(&bench.old.secret) && bench.fake.is_alive(&bench.placed()));
 }

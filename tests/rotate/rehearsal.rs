@@ -130,7 +130,7 @@ fn what_was_held_is_burned_when_the_role_is_contained_again() {
     let again = fleet.host.rotate(&["--role", "mail-agent"]);
     insta::assert_snapshot!(again.table(), @r"
     contain exit 0
-    mail-agent/cache: already-dead, revoke accepted, control new, made-up refused; new held
+    mail-agent/cache: already-dead, revoke rejected, control new, made-up refused; new held
     mail-agent/model: already-dead, revoke by-hand, control new, made-up refused; new held
     ");
     let restored = fleet.host.rotate(&["restore", "--role", "mail-agent", "--because", "mended"]);
