@@ -151,8 +151,8 @@ pub enum Acting {
 pub struct Planned {
     /// `ROLE/NAME`.
     pub id: String,
-    /// The role it is an entry of.
-    pub role: RoleIndex,
+    /// The role it is an entry of; none where that is no role of this run.
+    pub role: Option<RoleIndex>,
     /// Index into [`Plan::kinds`].
     pub kind: u32,
     /// Its vars.
