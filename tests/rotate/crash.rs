@@ -7,17 +7,17 @@ use crate::fleet::{Fleet, Truth};
 use crate::lab::Manners;
 use crate::outcome::Outcome;
 
-const CONTAIN: [&str; 3] = ["--role", "mail-agent", "--deliver"];
+pub(crate) const CONTAIN: [&str; 3] = ["--role", "mail-agent", "--deliver"];
 
 /// How an undisturbed run ends.
-const UNDISTURBED: &str = "\
+pub(crate) const UNDISTURBED: &str = "\
 contain exit 0
 mail-agent/cache: dead, revoke accepted, control new, made-up refused; new delivered
   in dotenv:~/agent.env#REDIS_URL::url.password (in-use)
 mail-agent/model: dead, revoke accepted, control new, made-up refused; new delivered
   in dotenv:~/agent.env#OPENAI_API_KEY (in-use)";
 
-const REPLACED: Truth = Truth { old_alive: 0, replaced: 2, passwords: 1, keys: 2 };
+pub(crate) const REPLACED: Truth = Truth { old_alive: 0, replaced: 2, passwords: 1, keys: 2 };
 
 /// What a crash may leave in the report, and an undisturbed run does not: an orphan, named and
 /// ended.

@@ -98,9 +98,7 @@ impl Machine {
         let done = matches!(answer, Answer::Done | Answer::Took(_) | Answer::Gone);
         match (purpose, answer) {
             (Purpose::Revoke { way, step }, _)
-                if done
-                    && last(Verb::Revoke, *way, *step)
-                    && self.revoke != Revoke::Accepted =>
+                if done && last(Verb::Revoke, *way, *step) && self.revoke != Revoke::Accepted =>
             {
                 self.revoked_way = Some(*way);
                 self.accept_revocation(scene);
