@@ -163,6 +163,9 @@ pub struct Planned {
     pub places: BTreeMap<String, SecretRef>,
     /// Where a new one goes, `places` first.
     pub deliver_to: Vec<BTreeMap<String, SecretRef>>,
+    /// Places of contained roles among them: filled by a restore.
+    #[serde(default)]
+    pub withheld: Vec<BTreeMap<String, SecretRef>>,
     /// What makes its user read it again.
     pub reload: Vec<String>,
     /// It is read on each use.

@@ -75,7 +75,9 @@ impl Run {
                     last_accepted: machine.last_accepted,
                     revoked_at: machine.revoked.map(|(_, wall)| wall),
                     revoke: Some(machine.revoke),
-                    delivered: planned.deliver && machine.deliver == Try::Done,
+                    delivered: planned.deliver
+                        && planned.withheld.is_empty()
+                        && machine.deliver == Try::Done,
                     sight: Some(self.sight(planned.kind)),
                     verdict: Some((said, why)),
                 },

@@ -327,6 +327,7 @@ impl<'a> Planner<'a> {
             handle: credential.handle.clone(),
             places: credential.secret.clone(),
             deliver_to,
+            withheld: Vec::new(),
             reload,
             read_on_use: credential.reload == Reload::ReadOnUse,
             scopes: credential.scopes.clone(),
