@@ -329,9 +329,10 @@ impl<'w> Driver<'w> {
         }
     }
 
-    /// The old ones that are proved dead need no proof any more.
+    /// The old ones that are proved dead need no proof any more. A run that was stopped is not
+    /// over: a resume needs all it had.
     async fn forget_what_is_dead(&mut self) {
-        if self.journal_lost {
+        if self.journal_lost || self.run.was_stopped() {
             return;
         }
         let forget = self.run.secrets_no_longer_needed();
