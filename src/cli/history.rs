@@ -1,6 +1,6 @@
 //! What earlier runs know of the roles of this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::prepare::Context;
 use super::session::Intent;
@@ -74,6 +74,7 @@ impl History {
         }
         if intent.mode.contains() {
             history.take_interrupted(state, &intent.roles);
+            history.take_held(state, &intent.roles);
         }
         history
     }
@@ -87,15 +88,39 @@ impl History {
             }
             let Some(past) = Past::read(state, &open.run) else { continue };
             for (id, facts) in past.run.facts() {
-                for mut side in [facts.old, facts.new].into_iter().flatten() {
+                let sides = [(facts.old, facts.accepted_as), (facts.new, None)];
+                for (side, accepted_as) in sides {
+                    let Some(mut side) = side else { continue };
                     self.rename(&mut side, &past, true);
                     if !side.secrets.is_empty() {
                         let run = open.run.clone();
-                        self.leftovers.push(Leftover { id: id.clone(), run, side });
+                        self.leftovers.push(Leftover { id: id.clone(), run, accepted_as, side });
                     }
                 }
             }
             self.interrupted.push(open.run);
+        }
+    }
+
+    /// What the last contain holds and nobody delivered: this one will hold its successors.
+    fn take_held(&mut self, state: &State, roles: &[String]) {
+        const HOLDING: [&str; 2] = ["contain", "restore"];
+        let last: BTreeSet<String> = roles
+            .iter()
+            .filter_map(|role| state.latest(role, &HOLDING).ok().flatten())
+            .filter(|run| run.closed.is_some())
+            .map(|run| run.run)
+            .collect();
+        for run in last {
+            let Some(past) = Past::read(state, &run) else { continue };
+            for (id, facts) in past.run.facts() {
+                let held = facts.new.filter(|_| !facts.delivered);
+                if let Some(mut side) = held {
+                    self.rename(&mut side, &past, true);
+                    let run = run.clone();
+                    self.leftovers.push(Leftover { id, run, accepted_as: None, side });
+                }
+            }
         }
     }
 

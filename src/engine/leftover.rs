@@ -1,20 +1,22 @@
-//! What an interrupted run left behind, taken into a contain; and what a contained role must not
+//! What an earlier run left behind, taken into a contain; and what a contained role must not
 //! be given by way of a shared credential.
 
 use std::collections::BTreeSet;
 
-use super::call::Subject;
+use super::call::{Identity, Subject};
 use super::plan::{Earlier, KnownSide, Phase, Plan, Planned};
 use super::report::Mode;
 
-/// A credential that an interrupted run held: the old one it had not revoked yet, or the new one
-/// it had issued. No place need hold it any more.
+/// A credential that an earlier run held: the old one that an interrupted one had not revoked yet,
+/// or a new one that was issued and not delivered. No place need hold it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leftover {
     /// The credential it belongs to, `ROLE/NAME`.
     pub id: String,
     /// The run that left it.
     pub run: String,
+    /// That run saw it accepted, as this identity.
+    pub accepted_as: Option<Identity>,
     /// What is known of it, its secrets named as this run will know them.
     pub side: KnownSide,
 }
@@ -32,7 +34,8 @@ impl Plan {
             let number =
                 self.credentials.iter().filter(|one| one.id.starts_with(&prefix(leftover)));
             let id = format!("{}{}", prefix(leftover), number.count() + 1);
-            let taken = as_leftover(&self.credentials[of], leftover, id);
+            let mut taken = as_leftover(&self.credentials[of], leftover, id);
+            taken.left_of = u32::try_from(of).ok().map(Subject);
             if let Ok(subject) = u32::try_from(self.credentials.len()) {
                 self.needed_by(&taken, Subject(subject));
                 self.credentials.push(taken);
@@ -84,8 +87,8 @@ impl Plan {
 impl Planned {
     /// What an interrupted run left of it, where that is all it is about.
     pub(super) fn leftover(&self) -> Option<&KnownSide> {
-        let old = self.earlier.as_ref().filter(|_| self.places.is_empty())?.old.as_ref()?;
-        (!old.secrets.is_empty()).then_some(old)
+        self.left_of?;
+        self.earlier.as_ref()?.old.as_ref()
     }
 }
 
@@ -106,6 +109,7 @@ fn as_leftover(of: &Planned, leftover: &Leftover, id: String) -> Planned {
         earlier: Some(Earlier {
             run: leftover.run.clone(),
             old: Some(leftover.side.clone()),
+            accepted_as: leftover.accepted_as.clone(),
             ..Earlier::default()
         }),
         ..of.clone()

@@ -194,6 +194,9 @@ pub struct Planned {
     pub collateral: Vec<String>,
     /// Network segment.
     pub segment: String,
+    /// It is what an interrupted run left of this credential.
+    #[serde(default)]
+    pub left_of: Option<Subject>,
     /// What an earlier run knows of it (restore, verify).
     pub earlier: Option<Earlier>,
 }

@@ -196,6 +196,11 @@ impl Lists {
         })
     }
 
+    /// The second reading came to its end.
+    pub(super) fn read_to_end(&self, subject: Subject) -> bool {
+        self.list(subject).is_some_and(|list| list.after == Reading::Done && list.complete)
+    }
+
     /// Strangers under this credential's owner; told of the first that has that owner.
     pub(super) fn strangers(&self, subject: Subject) -> &[Stranger] {
         match self.list(subject) {

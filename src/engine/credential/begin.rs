@@ -16,6 +16,8 @@ impl Machine {
         if let Some(old) = planned.leftover().filter(|_| mode.contains()) {
             machine.old = side(old);
             machine.read = Try::Done;
+            machine.known =
+                planned.earlier.as_ref().is_some_and(|earlier| earlier.accepted_as.is_some());
             return machine;
         }
         let Some(earlier) = planned.earlier.as_ref().filter(|_| goes_on) else { return machine };

@@ -138,9 +138,21 @@ impl Run {
     fn credentials(&self) -> Vec<CredentialReport> {
         let each = self.each().filter_map(|(subject, planned, machine)| {
             let kind = self.plan.kind(planned.kind)?;
+            if self.stands_elsewhere(planned) {
+                return None;
+            }
             Some(self.credential(subject, planned, kind, machine))
         });
         each.collect()
+    }
+}
+
+impl Run {
+    /// What an interrupted run left is told of once: where its place still holds it, there.
+    fn stands_elsewhere(&self, planned: &Planned) -> bool {
+        let Some(left) = planned.leftover() else { return false };
+        let of = planned.left_of.and_then(|of| self.machines.get(of.0 as usize));
+        of.is_some_and(|of| of.old.fingerprint == left.fingerprint)
     }
 }
 

@@ -90,7 +90,10 @@ impl Run {
                 action: "end its sessions by hand".to_owned(),
             });
         }
-        todo.extend(self.lost(planned, machine));
+        // A list that was read to its end since, and has nothing of ours, says that it was not made.
+        if !self.lists.read_to_end(subject) {
+            todo.extend(self.lost(planned, machine));
+        }
         if self.lists.unread(subject) {
             todo.push(Todo {
                 what: format!("look for unrecognised credentials beside {id}"),

@@ -342,6 +342,7 @@ impl<'a> Planner<'a> {
             ways_left_out: self.too_wide(can),
             collateral: Vec::new(),
             segment: credential.segment.clone().unwrap_or_else(|| "local".to_owned()),
+            left_of: None,
             earlier,
         })
     }
