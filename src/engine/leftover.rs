@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::call::Subject;
+use super::call::{Identity, Subject};
 use super::plan::{Earlier, KnownSide, Phase, Plan, Planned};
 use super::report::Mode;
 
@@ -17,6 +17,8 @@ pub struct Leftover {
     pub run: String,
     /// What is known of it, its secrets named as this run will know them.
     pub side: KnownSide,
+    /// As whom that run saw it accepted.
+    pub accepted_as: Option<Identity>,
 }
 
 impl Plan {
@@ -106,6 +108,7 @@ fn as_leftover(of: &Planned, leftover: &Leftover, id: String) -> Planned {
         earlier: Some(Earlier {
             run: leftover.run.clone(),
             old: Some(leftover.side.clone()),
+            accepted_as: leftover.accepted_as.clone(),
             ..Earlier::default()
         }),
         ..of.clone()
