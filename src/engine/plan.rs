@@ -312,7 +312,7 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// No such role.
-    #[error("no role {role} in the inventory{}", did_you_mean(nearest.as_deref()))]
+    #[error("no role {role} in the inventory{}", meant(nearest.as_deref()))]
     UnknownRole {
         /// As asked for.
         role: String,
@@ -345,8 +345,8 @@ pub enum PlanError {
     },
 }
 
-fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |name| format!("; did you mean {name}?"))
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
 impl Plan {

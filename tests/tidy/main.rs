@@ -479,9 +479,9 @@ mod rules {
         let file = |n: usize| "\n".repeat(n) + "#[cfg(test)]\nmod tests { fn f() {} }\n\n";
         assert!(sizes(&source("src/world.rs", &file(500))).is_empty());
         assert!(one(sizes(&source("src/world.rs", &file(501)))).contains("501 lines"));
-        let text = |n: usize| ("a.rs".to_owned(), "é".repeat(n));
+        let text = |n: usize| ("src/a.rs".to_owned(), "é".repeat(n));
         assert!(columns(&text(100)).is_empty());
-        assert!(one(columns(&text(101))).contains("a.rs:1: 101 columns"));
+        assert!(one(columns(&text(101))).contains("src/a.rs:1: 101 columns"));
     }
 
     #[test]

@@ -35,8 +35,8 @@ impl Plan {
                 return refuse(&planned.id, "its owner is contained or disabled", hint);
             }
             if planned.reload.is_empty() && !planned.read_on_use {
-                let hint = "give reload = [\"command\", ...], or reload = \"none\" if it is read on \
-                            each use";
+                let hint = "give reload = [\"command\", ...], or reload = \"none\" if it is read \
+                            on each use";
                 return refuse(&planned.id, "nothing says when its user reads it again", hint);
             }
             let kind = self.kind(planned.kind).map(|kind| &kind.can);
