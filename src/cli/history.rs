@@ -1,11 +1,11 @@
 //! What earlier runs know of the roles of this one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::prepare::Context;
 use super::session::Intent;
 use crate::drive;
-use crate::engine::call::{SecretId, Wall};
+use crate::engine::call::{Identity, SecretId, Wall};
 use crate::engine::leftover::Leftover;
 use crate::engine::plan::{Earlier, KnownSide, Plan};
 use crate::engine::report::Mode;
@@ -71,12 +71,38 @@ impl History {
                 history.issued.entry(provider).or_default().push(handle);
             }
             history.adopt(&past, intent.mode == Mode::Restore);
+            if intent.mode.contains() && last.closed.is_some() {
+                history.take_held(&past);
+            }
         }
         if intent.mode.contains() {
             history.take_interrupted(state, &intent.roles);
-            history.take_held(state, &intent.roles);
         }
         history
+    }
+
+    /// What the last run issued and put nowhere: this one makes another.
+    fn take_held(&mut self, past: &Past) {
+        for (id, facts) in past.run.facts() {
+            if !facts.delivered {
+                self.leave_over(past, &id, facts.new, facts.new_accepted_as);
+            }
+        }
+    }
+
+    fn leave_over(
+        &mut self,
+        past: &Past,
+        id: &str,
+        side: Option<KnownSide>,
+        accepted_as: Option<Identity>,
+    ) {
+        let Some(mut side) = side else { return };
+        self.rename(&mut side, past, true);
+        if !side.secrets.is_empty() {
+            let run = past.header.run.clone();
+            self.leftovers.push(Leftover { id: id.to_owned(), run, side, accepted_as });
+        }
     }
 
     /// What runs held that never came to their end: an old one not yet revoked, a new one issued.
@@ -88,39 +114,10 @@ impl History {
             }
             let Some(past) = Past::read(state, &open.run) else { continue };
             for (id, facts) in past.run.facts() {
-                let sides = [(facts.old, facts.accepted_as), (facts.new, None)];
-                for (side, accepted_as) in sides {
-                    let Some(mut side) = side else { continue };
-                    self.rename(&mut side, &past, true);
-                    if !side.secrets.is_empty() {
-                        let run = open.run.clone();
-                        self.leftovers.push(Leftover { id: id.clone(), run, accepted_as, side });
-                    }
-                }
+                self.leave_over(&past, &id, facts.old, facts.accepted_as);
+                self.leave_over(&past, &id, facts.new, facts.new_accepted_as);
             }
             self.interrupted.push(open.run);
-        }
-    }
-
-    /// What the last contain holds and nobody delivered: this one will hold its successors.
-    fn take_held(&mut self, state: &State, roles: &[String]) {
-        const HOLDING: [&str; 2] = ["contain", "restore"];
-        let last: BTreeSet<String> = roles
-            .iter()
-            .filter_map(|role| state.latest(role, &HOLDING).ok().flatten())
-            .filter(|run| run.closed.is_some())
-            .map(|run| run.run)
-            .collect();
-        for run in last {
-            let Some(past) = Past::read(state, &run) else { continue };
-            for (id, facts) in past.run.facts() {
-                let held = facts.new.filter(|_| !facts.delivered);
-                if let Some(mut side) = held {
-                    self.rename(&mut side, &past, true);
-                    let run = run.clone();
-                    self.leftovers.push(Leftover { id, run, accepted_as: None, side });
-                }
-            }
         }
     }
 

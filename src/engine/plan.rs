@@ -212,7 +212,9 @@ pub struct Earlier {
     pub new: Option<KnownSide>,
     /// The old one was seen accepted, as this identity.
     pub accepted_as: Option<Identity>,
-    /// When it was last seen accepted.
+    /// The new one was seen accepted, as this identity.
+    pub new_accepted_as: Option<Identity>,
+    /// When the old one was last seen accepted.
     pub last_accepted: Option<Wall>,
     /// When its revocation was accepted.
     pub revoked_at: Option<Wall>,

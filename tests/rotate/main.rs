@@ -1,6 +1,8 @@
 //! The binary against real servers: what it claims is held against what the servers themselves
 //! say, before and after.
 
+#![cfg(test)]
+
 #[path = "../lab/mod.rs"]
 mod lab;
 

@@ -43,8 +43,8 @@ impl Outcome {
         }
         let label = Regex::new("rotate-[0-9a-f]{6}-[0-9]{8}-[0-9]{6}-[a-z0-9]{4}").unwrap();
         let table = label.replace_all(&table, "[label]");
-        let left_by = Regex::new("@[0-9]{8}-[0-9]{6}-[a-z0-9]{4}#").unwrap();
-        let table = left_by.replace_all(&table, "@[run]#");
+        let run = Regex::new("[0-9]{8}-[0-9]{6}-[a-z0-9]{4}").unwrap();
+        let table = run.replace_all(&table, "[run]");
         table.trim_end().replace(&self.root, "~")
     }
 

@@ -3,52 +3,94 @@
 use crate::bench::Host;
 use crate::fleet::{Fleet, Truth};
 use crate::hosted::Hosted;
-use crate::lab::{self, FakeOpenAi, Oidc};
+use crate::lab::{self, AwsKey, FakeOpenAi, Moto, Oidc, OpenAiKey, Redis};
 use crate::role::{ENV, ROLE};
 use crate::{aws, oauth, openai, redis};
+
+/// One credential at each of four servers, all in one `.env`.
+struct All {
+    host: Host,
+    env: String,
+    moto: Moto,
+    redis: Redis,
+    oidc: Oidc,
+    openai: Hosted<FakeOpenAi>,
+    access_key: AwsKey,
+    api_key: OpenAiKey,
+    token: String,
+}
+
+impl All {
+    fn new() -> Option<Self> {
+        let (moto, redis, oidc) = (lab::moto(true)?, lab::redis(redis::ACL)?, lab::oidc()?);
+        let (host, openai) = (Host::new(), Hosted::start(FakeOpenAi::start()));
+        let client = Oidc::client_secret(Oidc::CLIENT);
+        let token = oauth::client_token(&oidc, (Oidc::CLIENT, &client));
+        let api_key = openai.service_account_key(openai::PROJECT, "mail");
+        let access_key = moto.user("mail");
+        let env = format!(
+            "{}# OpenAI\nOPENAI_API_KEY={}\n# AWS\n{}INBOX_TOKEN={token}\n",
+            redis::BEFORE,
+            api_key.secret,
+            aws::lines(&access_key),
+        );
+        host.put(ENV, &env);
+        host.put("agent.log", "09:14:02 tool send_mail: 214 recipients\n");
+        host.put("redis-admin.key", "admin");
+        host.put("openai-admin.key", &openai.admin_key().secret);
+        aws::give_admin(&host, &moto.admin);
+        oauth::give_client(&host);
+        let all = Self { host, env, moto, redis, oidc, openai, access_key, api_key, token };
+        all.inventory();
+        Some(all)
+    }
+
+    fn inventory(&self) {
+        let entries = [
+            redis::CREDENTIAL,
+            &openai::credential("model", "service-account-key", "OPENAI_API_KEY"),
+            aws::CREDENTIAL,
+            oauth::CLIENT_TOKEN,
+        ];
+        let providers = [
+            redis::provider(&self.redis),
+            openai::provider(&self.openai.base()),
+            aws::provider(&self.moto),
+            oauth::provider(&self.oidc),
+        ];
+        let role = format!("{ROLE}stop = [\"true\"]\nevidence = [\"DIR/agent.log\"]\n");
+        self.host.inventory(&format!("{role}{}{}", entries.concat(), providers.concat()));
+    }
+
+    /// Each server is asked: the old one is refused, what stands in the place is accepted, nothing
+    /// is left over, and nothing but the values has changed in the file.
+    fn is_all_replaced(&self) {
+        let (host, moto, redis, oidc) = (&self.host, &self.moto, &self.redis, &self.oidc);
+        let (password, access_key) = (redis::placed(host), aws::placed(host));
+        let (api_key, token) = (host.value(ENV, "OPENAI_API_KEY"), host.value(ENV, "INBOX_TOKEN"));
+        assert!(!redis.is_alive("mail", "old") && redis.is_alive("mail", &password));
+        assert!(!self.openai.is_alive(&self.api_key.secret) && self.openai.is_alive(&api_key));
+        assert!(!moto.is_alive(&self.access_key) && moto.is_alive(&access_key));
+        assert!(!oauth::is_active(oidc, &self.token) && oauth::is_active(oidc, &token));
+        let left = (redis::passwords(redis), self.openai.listed().len(), moto.keys("mail").len());
+        assert_eq!(left, (1, 2, 1), "passwords; keys, the admin's among them; access keys");
+        let expected = self
+            .env
+            .replace(":old@", &format!(":{password}@"))
+            .replace(&self.api_key.secret, &api_key)
+            .replace(&self.access_key.id, &access_key.id)
+            .replace(&self.access_key.secret, &access_key.secret)
+            .replace(&self.token, &token);
+        assert_eq!(host.read(ENV), expected);
+    }
+}
 
 /// All dead, all replaced. What keeps it from 0 is what AWS and the OAuth server let outlive a
 /// revocation: somebody must wait for it, and the report says for what.
 #[test]
 fn every_server_behaves_and_only_what_was_minted_is_left() {
-    let (Some(moto), Some(redis), Some(oidc)) =
-        (lab::moto(true), lab::redis(redis::ACL), lab::oidc())
-    else {
-        return;
-    };
-    let fake = Hosted::start(FakeOpenAi::start());
-    let host = Host::new();
-    let client = Oidc::client_secret(Oidc::CLIENT);
-    let (key, aws_key) = (fake.service_account_key(openai::PROJECT, "mail"), moto.user("mail"));
-    let token = oauth::client_token(&oidc, (Oidc::CLIENT, &client));
-    let before = format!(
-        "{}# OpenAI\nOPENAI_API_KEY={}\n# AWS\n{}INBOX_TOKEN={token}\n",
-        redis::BEFORE,
-        key.secret,
-        aws::lines(&aws_key),
-    );
-    host.put(ENV, &before);
-    host.put("redis-admin.key", "admin");
-    host.put("openai-admin.key", &fake.admin_key().secret);
-    aws::give_admin(&host, &moto.admin);
-    oauth::give_client(&host);
-    host.put("agent.log", "09:14:02 tool send_mail: 214 recipients\n");
-    let entries = [
-        redis::CREDENTIAL,
-        &openai::credential("model", "service-account-key", "OPENAI_API_KEY"),
-        aws::CREDENTIAL,
-        oauth::CLIENT_TOKEN,
-    ];
-    let providers = [
-        redis::provider(&redis),
-        openai::provider(&fake.base()),
-        aws::provider(&moto),
-        oauth::provider(&oidc),
-    ];
-    let role = format!("{ROLE}stop = [\"true\"]\nevidence = [\"DIR/agent.log\"]\n");
-    host.inventory(&format!("{role}{}{}", entries.concat(), providers.concat()));
-
-    let outcome = host.rotate(&["--role", "mail-agent", "--deliver", "--case", "INC-7"]);
+    let Some(all) = All::new() else { return };
+    let outcome = all.host.rotate(&["--role", "mail-agent", "--deliver", "--case", "INC-7"]);
     insta::assert_snapshot!(outcome.table(), @r"
     contain exit 3
     mail-agent/cache: dead, revoke accepted, control new, made-up refused; new delivered
@@ -70,23 +112,7 @@ fn every_server_behaves_and_only_what_was_minted_is_left() {
     assert_eq!(report["stopped"]["state"], "reported");
     assert_eq!(report["evidence"]["state"], "saved");
     assert_eq!(report["case"], "INC-7");
-
-    assert!(!redis.is_alive("mail", "old") && redis.is_alive("mail", &redis::placed(&host)));
-    let placed = host.value(ENV, "OPENAI_API_KEY");
-    assert!(!fake.is_alive(&key.secret) && fake.is_alive(&placed));
-    assert!(!moto.is_alive(&aws_key) && moto.is_alive(&aws::placed(&host)));
-    let new_token = host.value(ENV, "INBOX_TOKEN");
-    assert!(!oauth::is_active(&oidc, &token) && oauth::is_active(&oidc, &new_token));
-    // Nothing left over at any server, and nothing but the values has changed in the file.
-    assert_eq!((redis::passwords(&redis), fake.listed().len(), moto.keys("mail").len()), (1, 2, 1));
-    let new_aws = aws::placed(&host);
-    let expected = before
-        .replace(":old@", &format!(":{}@", redis::placed(&host)))
-        .replace(&key.secret, &placed)
-        .replace(&aws_key.id, &new_aws.id)
-        .replace(&aws_key.secret, &new_aws.secret)
-        .replace(&token, &new_token);
-    assert_eq!(host.read(ENV), expected);
+    all.is_all_replaced();
 }
 
 /// One that lies makes it 4, and keeps no other from being dead and replaced.

@@ -14,10 +14,10 @@ impl Machine {
         let goes_on = matches!(mode, Mode::Restore | Mode::Verify);
         // What an interrupted run left is in no place: its journal had it.
         if let Some(old) = planned.leftover().filter(|_| mode.contains()) {
+            let earlier = planned.earlier.as_ref();
             machine.old = side(old);
             machine.read = Try::Done;
-            machine.known =
-                planned.earlier.as_ref().is_some_and(|earlier| earlier.accepted_as.is_some());
+            machine.known = earlier.is_some_and(|earlier| earlier.accepted_as.is_some());
             return machine;
         }
         let Some(earlier) = planned.earlier.as_ref().filter(|_| goes_on) else { return machine };

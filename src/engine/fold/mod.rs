@@ -72,6 +72,7 @@ impl Run {
                     old: Some(old),
                     new: machine.has_new().then(|| known(&machine.new)),
                     accepted_as: accepted.then(|| machine.identity.clone().unwrap_or_default()),
+                    new_accepted_as: machine.new_identity.clone(),
                     last_accepted: machine.last_accepted,
                     revoked_at: machine.revoked.map(|(_, wall)| wall),
                     revoke: Some(machine.revoke),
