@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 /// What becomes of some requests.
 #[derive(Clone, Debug)]
-pub enum Manners {
+pub(crate) enum Manners {
     /// This status and nothing else.
     Status(u16),
     /// 429, with or without the seconds to wait.
@@ -43,9 +43,9 @@ pub enum Manners {
 }
 
 /// A running Acme. It ends with the test process.
-pub struct Acme {
+pub(crate) struct Acme {
     /// `http://127.0.0.1:PORT`.
-    pub base: String,
+    pub(crate) base: String,
     account: Arc<Account>,
 }
 
@@ -65,19 +65,19 @@ struct Treatment {
 
 /// One key, live or not.
 #[derive(Clone, Debug)]
-pub struct Key {
+pub(crate) struct Key {
     /// What the list shows.
-    pub id: String,
+    pub(crate) id: String,
     /// Its label.
-    pub name: String,
+    pub(crate) name: String,
     /// What only the answer to its creation shows.
-    pub secret: String,
+    pub(crate) secret: String,
     /// Whether it is accepted.
-    pub live: bool,
+    pub(crate) live: bool,
 }
 
 impl Acme {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let account = Arc::new(Account {
             admin: random("acmeadm_"),
             keys: Mutex::default(),
@@ -90,47 +90,47 @@ impl Acme {
     }
 
     /// A key that was there before.
-    pub fn seed(&self, name: &str) -> Key {
+    pub(crate) fn seed(&self, name: &str) -> Key {
         self.account.issue(name)
     }
 
-    pub fn admin(&self) -> &str {
+    pub(crate) fn admin(&self) -> &str {
         &self.account.admin
     }
 
     /// From now on requests whose `METHOD /path` begins so are treated so. The last word counts.
-    pub fn treat(&self, request: &str, manners: Manners) {
+    pub(crate) fn treat(&self, request: &str, manners: Manners) {
         self.treat_times(u32::MAX, request, manners);
     }
 
     /// The same for the next few such requests.
-    pub fn treat_times(&self, left: u32, request: &str, manners: Manners) {
+    pub(crate) fn treat_times(&self, left: u32, request: &str, manners: Manners) {
         let request = request.to_owned();
         self.account.manners.lock().unwrap().insert(0, Treatment { request, manners, left });
     }
 
-    pub fn keys(&self) -> Vec<Key> {
+    pub(crate) fn keys(&self) -> Vec<Key> {
         self.account.keys.lock().unwrap().clone()
     }
 
-    pub fn is_alive(&self, secret: &str) -> bool {
+    pub(crate) fn is_alive(&self, secret: &str) -> bool {
         self.keys().iter().any(|key| key.live && key.secret == secret)
     }
 
     /// Labels of the keys that live and that nobody seeded.
-    pub fn issued(&self) -> Vec<String> {
+    pub(crate) fn issued(&self) -> Vec<String> {
         let keys = self.keys().into_iter();
         keys.filter(|key| key.live && key.name.starts_with("rotate-")).map(|key| key.name).collect()
     }
 
     /// `METHOD /path` of every request so far.
-    pub fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.account.seen.lock().unwrap().clone()
     }
 }
 
 /// Serves on a free loopback port until the test process ends.
-pub fn serve(router: Router) -> SocketAddr {
+pub(crate) fn serve(router: Router) -> SocketAddr {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());
     let bound = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
@@ -311,6 +311,6 @@ fn bearer(headers: &HeaderMap) -> &str {
 }
 
 /// `prefix` and 32 letters and digits.
-pub fn random(prefix: &str) -> String {
+pub(crate) fn random(prefix: &str) -> String {
     format!("{prefix}{}", Alphanumeric.sample_string(&mut rand::rng(), 32))
 }

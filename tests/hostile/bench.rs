@@ -18,17 +18,17 @@ use crate::acme::{Acme, Key};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One host and one provider.
-pub struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
-    pub acme: Acme,
+    pub(crate) acme: Acme,
     /// The old keys, by credential.
-    pub mail: Key,
-    pub search: Key,
-    pub events: Key,
+    pub(crate) mail: Key,
+    pub(crate) search: Key,
+    pub(crate) events: Key,
 }
 
 /// Two roles at one provider. `DIR`, `ACME` and the handles are put in.
-pub const INVENTORY: &str = r#"
+pub(crate) const INVENTORY: &str = r#"
 [role.mail-agent]
 owner = "support@example.com"
 
@@ -73,7 +73,7 @@ secret   = "file:DIR/responder/acme.key"
 "#;
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let acme = Acme::start();
         let bench = Self {
@@ -92,7 +92,7 @@ impl Bench {
     }
 
     /// The same with an inventory in which `from` stands as `to`.
-    pub fn with(from: &str, to: &str) -> Self {
+    pub(crate) fn with(from: &str, to: &str) -> Self {
         let bench = Self::new();
         assert!(INVENTORY.contains(from), "{from}");
         bench.inventory(&INVENTORY.replace(from, to));
@@ -100,12 +100,12 @@ impl Bench {
     }
 
     /// Writes the inventory, this folder and the provider's address put in.
-    pub fn inventory(&self, text: &str) {
+    pub(crate) fn inventory(&self, text: &str) {
         self.write("inventory.toml", &self.filled(text));
     }
 
     /// A text with what stands in this bench for its capital words.
-    pub fn filled(&self, text: &str) -> String {
+    pub(crate) fn filled(&self, text: &str) -> String {
         text.replace("DIR/", &format!("{}/", self.folder().display()))
             .replace("ACME", &self.acme.base)
             .replace("MAIL_ID", &self.mail.id)
@@ -113,39 +113,39 @@ impl Bench {
             .replace("EVENTS_ID", &self.events.id)
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder().join(name)
     }
 
     /// Writes a file of this folder for its owner alone.
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         self.mode(name, 0o600);
     }
 
-    pub fn mode(&self, name: &str, mode: u32) {
+    pub(crate) fn mode(&self, name: &str, mode: u32) {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// The value of one key of a `.env`.
-    pub fn value(&self, name: &str, key: &str) -> String {
+    pub(crate) fn value(&self, name: &str, key: &str) -> String {
         let text = self.read(name);
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key}=")));
         line.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
     }
 
     /// A command that has this folder for its home, its inventory and its state.
-    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -164,12 +164,12 @@ impl Bench {
     }
 
     /// Runs rotate to its end.
-    pub fn rotate(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn rotate(&self, arguments: &[&str]) -> Ran {
         self.finish(arguments, self.command(env!("CARGO_BIN_EXE_rotate"), arguments))
     }
 
     /// Runs rotate behind a line of shell, which ends with `exec "$@"`.
-    pub fn behind(&self, shell: &str, arguments: &[&str]) -> Ran {
+    pub(crate) fn behind(&self, shell: &str, arguments: &[&str]) -> Ran {
         let all = [&["-c", shell, "sh", env!("CARGO_BIN_EXE_rotate")], arguments].concat();
         self.finish(arguments, self.command("sh", &all))
     }
@@ -189,7 +189,7 @@ impl Bench {
     }
 
     /// A text without this folder, ports, and what differs from run to run.
-    pub fn redacted(&self, text: &str) -> String {
+    pub(crate) fn redacted(&self, text: &str) -> String {
         let text = text.replace(self.folder().to_str().unwrap(), "DIR");
         let rules = [
             (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
@@ -207,7 +207,7 @@ impl Bench {
 
     /// What the server and the places say once a run is over: what was there before, whether it
     /// lives, and what the run left behind.
-    pub fn afterwards(&self) -> String {
+    pub(crate) fn afterwards(&self) -> String {
         let state = |key: &Key| if self.acme.is_alive(&key.secret) { "lives" } else { "dead" };
         let place = |file: &str, key: &str, old: &Key| match self.value(file, key) {
             now if now == old.secret => "the old one",
@@ -227,19 +227,19 @@ impl Bench {
 }
 
 /// One command line and what came of it.
-pub struct Ran {
+pub(crate) struct Ran {
     arguments: String,
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-    pub took: Duration,
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
     /// The most memory it held.
-    pub peak_kib: u64,
+    pub(crate) peak_kib: u64,
 }
 
 impl Ran {
     /// Everything it printed.
-    pub fn transcript(&self, bench: &Bench) -> String {
+    pub(crate) fn transcript(&self, bench: &Bench) -> String {
         let mut text = format!("$ rotate {}\n{}", self.arguments, self.stdout);
         if !self.stderr.is_empty() {
             text.push_str("[stderr]\n");
@@ -249,7 +249,7 @@ impl Ran {
     }
 
     /// The report, which must be on stdout alone and agree with the exit code.
-    pub fn report(&self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         let report: Value = serde_json::from_str(&self.stdout)
             .unwrap_or_else(|_| panic!("no report\n{}\n{}", self.stdout, self.stderr));
         assert_eq!(report["exit_code"].as_i64(), self.code.map(i64::from), "{}", self.stdout);
@@ -257,7 +257,7 @@ impl Ran {
     }
 
     /// The report in a few lines: what was done, what is known, what is left.
-    pub fn outcome(&self, bench: &Bench) -> String {
+    pub(crate) fn outcome(&self, bench: &Bench) -> String {
         let report = self.report();
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
         let mut page = format!("$ rotate {}\n", self.arguments);

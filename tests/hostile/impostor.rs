@@ -25,7 +25,7 @@ const KEY: &str = "\
 
 /// Listens on a free loopback port until the test process ends, and panics if anybody who saw its
 /// certificate sends a request all the same.
-pub fn start() -> String {
+pub(crate) fn start() -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let base = format!("https://{}", listener.local_addr().unwrap());
     let certificate = CertificateDer::from(STANDARD.decode(CERTIFICATE).unwrap());
