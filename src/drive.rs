@@ -254,7 +254,10 @@ impl<'w> Driver<'w> {
             written.push((Event { wall, what }, brought));
         }
         let written = self.write(at, written).await;
-        for (event, brought) in written {
+        for (mut event, mut brought) in written {
+            if self.journal_lost {
+                lose_new(&mut event, &mut brought);
+            }
             if let Some((id, parts)) = brought {
                 self.vault.insert(SecretId::from(id), parts);
             }
@@ -356,6 +359,15 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// A new one that could not be sealed is one whose bytes are lost: nobody may rely on it, and it is
+/// looked for by its label and ended.
+fn lose_new(event: &mut Event, brought: &mut Option<(CallId, Parts)>) {
+    if let What::Answered(_, answer @ Answer::Issued(_)) = &mut event.what {
+        *answer = Answer::Fault(Fault::Unknown(Reason::Unwritable.into()));
+        *brought = None;
     }
 }
 

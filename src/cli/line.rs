@@ -23,7 +23,7 @@ use crate::engine::outline::Outline;
 use crate::engine::plan::{ENGINE, Options, Plan};
 use crate::engine::report::{Mode, Report};
 use crate::engine::run::Run;
-use crate::journal::{FORMAT, Header, Holder, Journal, LockError, Message, State};
+use crate::journal::{FORMAT, Header, Holder, Journal, JournalError, LockError, Message, State};
 use crate::platform::Reloads;
 use crate::world::{Evidence, LiveWorld};
 
@@ -188,7 +188,6 @@ impl Session {
     fn world(&self, state: &State, plan: &Plan, context: &Context) -> Result<LiveWorld, Failure> {
         let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
-        let dir = state.evidence_dir().unwrap_or_else(std::env::temp_dir);
         let lookup = Arc::new(move |id: &str| resolved.provider(id));
         Ok(LiveWorld {
             providers: lookup,
@@ -196,7 +195,7 @@ impl Session {
             fingerprints: state.fingerprints(),
             seal: Arc::clone(state.seal()),
             evidence: Evidence {
-                dir,
+                dir: state.evidence_dir(),
                 run: plan.run.clone(),
                 roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
                 root: context.root.clone(),
@@ -272,7 +271,7 @@ impl Session {
         mut told: UnboundedReceiver<Told>,
         watch: &Watch,
     ) -> Result<Report, Failure> {
-        let past = Past::read(state, run).ok_or_else(|| unknown(run))?;
+        let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
         let context = context(&past.header)?;
         let mut history = History::default();
         history.adopt(&past, true);
@@ -321,7 +320,7 @@ impl Session {
         told: UnboundedReceiver<Told>,
         watch: &Watch,
     ) -> Result<Report, Failure> {
-        let past = Past::read(state, run).ok_or_else(|| unknown(run))?;
+        let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
         if past.run.plan().credentials.iter().all(|planned| planned.id != credential) {
             return Err(Failure::input(format!("run {run} has no credential {credential}"))
                 .hint(format!("look at its report: rotate report {run}")));
@@ -404,7 +403,7 @@ fn report_of(state: &State, run: &str) -> Result<Report, Failure> {
     if let Some(json) = state.report_of(run).map_err(|error| own(&error).hint(error.hint()))? {
         return parsed(&json);
     }
-    let past = Past::read(state, run).ok_or_else(|| unknown(run))?;
+    let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
     let mut report = past.run.report();
     report.journal_head = Some(past.journal.head());
     Ok(report.summed())
@@ -432,9 +431,14 @@ fn no_runs() -> Failure {
     Failure::input("no run is known here").hint("name the state directory: --state DIR")
 }
 
-fn unknown(run: &str) -> Failure {
-    Failure::input(format!("no run {run} can be read here"))
-        .hint("name the state directory: --state DIR")
+/// A run that is not here, one that is damaged, and one of another release are not the same.
+fn unreadable(state: &State, run: &str) -> Failure {
+    match Journal::open(state, run) {
+        Ok(_) => other_release(run),
+        Err(JournalError::NoSuchRun(_)) => Failure::input(format!("no run {run} is known here"))
+            .hint("name the state directory: --state DIR"),
+        Err(error) => own(&error).hint(error.hint()),
+    }
 }
 
 pub(super) fn own(error: &dyn std::error::Error) -> Failure {

@@ -19,8 +19,6 @@ pub struct Leftover {
     pub accepted_as: Option<Identity>,
     /// What is known of it, its secrets named as this run will know them.
     pub side: KnownSide,
-    /// As whom that run saw it accepted.
-    pub accepted_as: Option<Identity>,
 }
 
 impl Plan {
