@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Row, Subject, Verb};
+use super::call::{Row, Subject, Time, Verb};
 use super::capability::Actor;
 use super::plan::{Phase, Plan, Planned};
 
@@ -38,6 +38,8 @@ struct List {
     before: Reading,
     handles_before: Option<BTreeSet<String>>,
     after: Reading,
+    /// When the second reading was asked for.
+    asked: Option<Time>,
     /// The second reading came to its end.
     complete: bool,
     rows: Vec<Row>,
@@ -99,7 +101,7 @@ impl Lists {
     }
 
     /// A credential has nothing left but the sweep; the list to be read when it was the last.
-    pub(super) fn arrived(&mut self, subject: Subject) -> Option<(u32, Subject)> {
+    pub(super) fn arrived(&mut self, subject: Subject, now: Time) -> Option<(u32, Subject)> {
         let number = self.number(subject)?;
         let list = self.lists.get_mut(number as usize)?;
         list.missing.remove(&subject);
@@ -107,6 +109,7 @@ impl Lists {
             return None;
         }
         list.after = Reading::Asked;
+        list.asked = Some(now);
         Some((number, list.leader))
     }
 
@@ -197,10 +200,15 @@ impl Lists {
         self.list(subject).is_none_or(|list| list.after == Reading::Done)
     }
 
-    /// The second reading was due and did not come to its end.
+    /// When the second reading was asked for.
+    pub(super) fn asked(&self, subject: Subject) -> Option<Time> {
+        self.list(subject)?.asked
+    }
+
+    /// The second reading was asked for and did not come to its end.
     pub(super) fn unread(&self, subject: Subject) -> bool {
         self.list(subject).is_some_and(|list| {
-            list.leader == subject && list.after == Reading::Done && !list.complete
+            list.leader == subject && list.after != Reading::NotAsked && !list.complete
         })
     }
 
@@ -245,6 +253,7 @@ impl List {
             before: Reading::NotAsked,
             handles_before: None,
             after: Reading::NotAsked,
+            asked: None,
             complete: false,
             rows: Vec::new(),
             strangers: Vec::new(),

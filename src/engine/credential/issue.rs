@@ -385,6 +385,15 @@ impl Machine {
             return Flow::Wait;
         }
         self.ready_to_sweep = true;
-        if !scene.swept || self.end_orphans(scene, wants) { Flow::Wait } else { Flow::Next }
+        if !scene.swept {
+            // Others may still be on their way; a list that was asked for comes in its time.
+            let Some(asked) = scene.lists.asked(scene.subject) else { return Flow::Wait };
+            let end = asked.plus(scene.kind.can.proof.give_up_ms);
+            if scene.now < end {
+                self.wake_by(end);
+                return Flow::Wait;
+            }
+        }
+        if self.end_orphans(scene, wants) { Flow::Wait } else { Flow::Next }
     }
 }

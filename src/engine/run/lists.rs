@@ -27,9 +27,11 @@ impl Run {
 
     /// A credential has nothing left but the sweep.
     pub(super) fn arrived(&mut self, subject: Subject) {
-        if let Some((list, leader)) = self.lists.arrived(subject) {
+        if let Some((list, leader)) = self.lists.arrived(subject, self.now) {
             let purpose = Purpose::List { list, after: true };
             self.want(leader, Want { purpose, lane: Lane::Sweep });
+            // From now on they wait for a time, too.
+            self.dirty.extend(self.lists.members(list).iter().copied());
         }
     }
 
