@@ -98,9 +98,10 @@ fn an_admin_that_was_ended_signs_nothing_more() {
     sim.server.manners.hangs = vec![Verb::Issue];
     let report = sim.finish();
     let kill = sim.first(Verb::Revoke, "boss").unwrap();
-    let late = sim.calls.iter().filter(|(at, _, call)| {
-        *at > kill.plus(100) && call.account == "lab/mail/boss"
-    });
+    let late = sim
+        .calls
+        .iter()
+        .filter(|(at, _, call)| *at > kill.plus(100) && call.account == "lab/mail/boss");
     assert_eq!(late.count(), 0, "{}", sim.told());
     assert!(report.credentials[1].todo.iter().any(|todo| todo.what.contains("issue a new")));
 }
@@ -185,7 +186,10 @@ fn two_that_are_each_other_s_admin_wait_for_nobody_for_ever() {
 #[test]
 fn what_another_role_owns_goes_to_its_place_and_not_to_a_contained_one() {
     let text = |mark: &str| {
-        format!("[role.mail]\nuses = [\"ci/a\"]\n[role.ci]\n{mark}\n{}", entry("ci", "a", "key", ""))
+        format!(
+            "[role.mail]\nuses = [\"ci/a\"]\n[role.ci]\n{mark}\n{}",
+            entry("ci", "a", "key", "")
+        )
     };
     let mut sim = Sim::contain(&Bench::of(&text("")));
     let report = sim.finish();

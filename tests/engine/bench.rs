@@ -25,11 +25,8 @@ impl Bench {
         let (capabilities, problems) = catalog.capabilities(&inventory.providers);
         assert_eq!(problems, []);
         check(&mut inventory, &capabilities, &text);
-        let options = Options {
-            run: "r1".to_owned(),
-            installation: "lab".to_owned(),
-            ..Options::default()
-        };
+        let options =
+            Options { run: "r1".to_owned(), installation: "lab".to_owned(), ..Options::default() };
         Self { inventory, capabilities, options }
     }
 

@@ -12,8 +12,21 @@ fn it_looks_kills_makes_proves_and_sweeps() {
     let mut sim = Sim::contain(&Bench::with(&["key"]));
     let report = sim.finish();
     let script = [
-        "read", "find", "probe old", "find", "revoke", "issue", "probe made-up", "probe new",
-        "probe old", "probe new", "probe old", "probe new", "probe old", "probe new", "find",
+        "read",
+        "find",
+        "probe old",
+        "find",
+        "revoke",
+        "issue",
+        "probe made-up",
+        "probe new",
+        "probe old",
+        "probe new",
+        "probe old",
+        "probe new",
+        "probe old",
+        "probe new",
+        "find",
     ];
     assert_eq!(sim.verbs("a"), script);
     let one = &report.credentials[0];
@@ -249,7 +262,8 @@ fn an_entry_that_cannot_be_used_is_reported_and_the_rest_is_killed() {
         + &entry("mail", "a", "key", "")
         + &entry("mail", "b", "key", "").replace("provider = \"lab\"", "provider = \"lap\"");
     let report = Sim::contain(&Bench::of(&text)).finish();
-    let ids: Vec<_> = report.credentials.iter().map(|one| (one.id.as_str(), one.old.verdict)).collect();
+    let ids: Vec<_> =
+        report.credentials.iter().map(|one| (one.id.as_str(), one.old.verdict)).collect();
     assert_eq!(ids, [("mail/a", Verdict::Dead), ("mail/b", Verdict::Unproven)]);
     assert!(report.credentials[1].old.why.starts_with("inventory line"));
     assert_eq!(report.exit_code, 3);

@@ -102,8 +102,7 @@ fn a_proof_that_took_too_long_is_finished_later() {
         .options(|options| options.wait_ms = Some(60_000));
     let mut sim = Sim::contain(&bench);
     // For 23 minutes every second use is accepted.
-    sim.server.manners =
-        Manners { latency: 50, lag: 1_380_000, flaps: true, ..Manners::default() };
+    sim.server.manners = Manners { latency: 50, lag: 1_380_000, flaps: true, ..Manners::default() };
     let report = sim.finish();
     assert!(sim.now < Time(61_000), "{} ms", sim.now.0);
     assert_eq!((sim.verdict("a"), report.exit_code), (Verdict::Dying, 3));

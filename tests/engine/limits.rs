@@ -104,7 +104,8 @@ fn forbidden_revocations_are_left_to_a_person() {
 
 #[test]
 fn a_thousand_that_hang_hold_up_no_other_provider() {
-    let mut text = String::from("[provider.other]\nfile = \"acme\"\nbase = \"https://b.example\"\n");
+    let mut text =
+        String::from("[provider.other]\nfile = \"acme\"\nbase = \"https://b.example\"\n");
     text += "[role.mail]\n";
     for number in 0..1_000 {
         text += &entry("mail", &format!("k{number}"), "key", "");

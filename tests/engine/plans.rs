@@ -102,10 +102,10 @@ fn who_can_hand_it_new_ones_and_who_stays_alive_is_named() {
         + &entry("calendar", "a", "key", "");
     let bench = Bench::of(&text);
     let plan = bench.contain();
-    assert_eq!((plan.upstream.as_slice(), plan.downstream.as_slice()), (
-        ["planner".to_owned()].as_slice(),
-        ["calendar".to_owned()].as_slice(),
-    ));
+    assert_eq!(
+        (plan.upstream.as_slice(), plan.downstream.as_slice()),
+        (["planner".to_owned()].as_slice(), ["calendar".to_owned()].as_slice(),)
+    );
     let report = Sim::contain(&bench).finish();
     assert!(report.todo[0].what.starts_with("calendar stays alive"));
     assert_eq!(report.exit_code, 3);

@@ -72,8 +72,7 @@ fn without_any_control_it_is_refused() {
 
 #[test]
 fn a_control_that_the_inventory_names_makes_it_dead() {
-    let text = "[role.mail]\n".to_owned()
-        + &entry("mail", "a", "token", "control = \"root\"\n");
+    let text = "[role.mail]\n".to_owned() + &entry("mail", "a", "token", "control = \"root\"\n");
     let mut sim = Sim::contain(&Bench::of(&text));
     sim.until(Time(60));
     let subject = sim.subject("a");

@@ -39,9 +39,11 @@ fn one_that_was_refused_before_is_left_as_it_is() {
 
 #[test]
 fn nothing_is_killed_unless_the_new_one_is_proved_in_place_and_read_again() {
-    for (reload, unwritable, refuses) in
-        [("[\"true\"]", false, None), ("\"none\"", true, None), ("\"none\"", false, Some(Verb::Issue))]
-    {
+    for (reload, unwritable, refuses) in [
+        ("[\"true\"]", false, None),
+        ("\"none\"", true, None),
+        ("\"none\"", false, Some(Verb::Issue)),
+    ] {
         let text = "[role.mail]\n".to_owned() + &entry("mail", "a", "key", "");
         let text = text.replace("reload = \"none\"", &format!("reload = {reload}"));
         let mut sim = Sim::rehearse(&Bench::of(&text));

@@ -165,10 +165,13 @@ impl Server {
         match &call.task {
             Task::Read { parts, .. } => {
                 let found = parts.values().find_map(|place| self.places.get(&place.to_string()));
-                (5, match found.copied() {
-                    Some(secret) => self.hold(id, secret, None),
-                    None => Answer::Fault(Fault::Refused(Reason::Unreadable.into())),
-                })
+                (
+                    5,
+                    match found.copied() {
+                        Some(secret) => self.hold(id, secret, None),
+                        None => Answer::Fault(Fault::Refused(Reason::Unreadable.into())),
+                    },
+                )
             }
             Task::Generate { .. } => {
                 self.made += 1;
@@ -310,7 +313,8 @@ impl Server {
             step.takes.iter().any(|taken| taken == name)
         };
         let listed = |key: &&Key| {
-            key.team != "root" && key.dies.is_none_or(|at| at > self.now)
+            key.team != "root"
+                && key.dies.is_none_or(|at| at > self.now)
                 && key.made.plus(self.manners.list_lag) <= self.now
         };
         let rows = self.keys.iter().filter(listed).map(|key| Row {
@@ -381,7 +385,12 @@ impl Server {
         let now = self.now;
         let victim = self.keys.iter().find(|key| {
             let lives = key.dies.is_none_or(|at| at > now);
-            lives && if by_handle { Some(&key.handle) == handle.as_ref() } else { Some(key.secret) == old }
+            lives
+                && if by_handle {
+                    Some(&key.handle) == handle.as_ref()
+                } else {
+                    Some(key.secret) == old
+                }
         });
         let latency = self.manners.latency;
         let Some((secret, team)) = victim.map(|key| (key.secret, key.team.clone())) else {

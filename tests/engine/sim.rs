@@ -228,9 +228,10 @@ impl Sim {
 
     pub(crate) fn times(&self, verb: Verb, name: &str) -> Vec<Time> {
         let wanted = self.subject(name);
-        let of = self.calls.iter().filter(|(_, _, call)| {
-            call.subject == Some(wanted) && verb_of(call) == Some(verb)
-        });
+        let of = self
+            .calls
+            .iter()
+            .filter(|(_, _, call)| call.subject == Some(wanted) && verb_of(call) == Some(verb));
         of.map(|(at, ..)| *at).collect()
     }
 
@@ -267,7 +268,9 @@ impl Sim {
 
     fn watch_answer(&mut self, what: &What) {
         let What::Answered(id, answer) = what else { return };
-        let Some((_, _, call)) = self.calls.iter().find(|(_, known, _)| known == id) else { return };
+        let Some((_, _, call)) = self.calls.iter().find(|(_, known, _)| known == id) else {
+            return;
+        };
         let Some(subject) = call.subject else { return };
         match verb_of(call) {
             Some(Verb::Issue | Verb::Roll) => {
@@ -298,8 +301,13 @@ impl Sim {
         }
         let plan = self.run.plan();
         let kept = self.run.secrets_no_longer_needed();
-        let held: BTreeSet<SecretId> =
-            self.run.facts().into_values().filter_map(|it| it.new).flat_map(|it| it.secrets).collect();
+        let held: BTreeSet<SecretId> = self
+            .run
+            .facts()
+            .into_values()
+            .filter_map(|it| it.new)
+            .flat_map(|it| it.secrets)
+            .collect();
         assert!(kept.iter().all(|id| !held.contains(id)), "a new one is never forgotten");
         assert_eq!(plan.credentials.len(), self.run.facts().len());
     }
