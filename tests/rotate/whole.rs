@@ -55,7 +55,7 @@ impl All {
         let providers = [
             redis::provider(&self.redis),
             openai::provider(&self.openai.base()),
-            aws::provider(&self.moto),
+            aws::provider(&self.moto.endpoint),
             oauth::provider(&self.oidc),
         ];
         let role = format!("{ROLE}stop = [\"true\"]\nevidence = [\"DIR/agent.log\"]\n");
