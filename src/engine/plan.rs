@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Identity, RoleIndex, SecretId, Subject, Values, Wall};
 use super::capability::{KindCapability, Limits, Radius};
-use super::report::{Mode, Revoke, Verdict};
+use super::report::{Mode, Origin, Revoke, Verdict};
 use super::verdict::Sight;
 use crate::inventory::{SecretRef, Vendor};
 
@@ -48,6 +48,9 @@ pub struct Plan {
     pub run: String,
     /// What its labels begin with: `rotate-<installation>-<run>`.
     pub label: String,
+    /// The run that this one verifies.
+    #[serde(default)]
+    pub of: Option<Origin>,
     /// The incident, if it has a number.
     pub case: Option<String>,
     /// The session that went wrong, if it is known.

@@ -71,7 +71,7 @@ fn killed_while_it_issued() {
 
 #[test]
 fn killed_while_it_delivered_and_proved() {
-    killed_after("use another one  accepted", 0);
+    killed_after("use the new one  accepted", 0);
     killed_after("deliver  written", 0);
     killed_after("use the old one  refused", 0);
     killed_after("use the old one  refused", 700);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::call::{Subject, Time};
 use super::credential::{Machine, Side, Try};
-use super::plan::{Earlier, KnownSide, Planned};
+use super::plan::{Earlier, KnownSide, Phase, Planned};
 use super::report::{
     CredentialReport, Evidence as SavedEvidence, EvidenceState, InventoryFacts, Mode, Old, Origin,
     ProviderFacts, Report, RoleDetail, Stamp, StopState, Stopped, Timings, Todo, Verdict,
@@ -93,9 +93,11 @@ impl Run {
     }
 
     fn origin(&self) -> Option<Origin> {
+        if self.plan.of.is_some() || self.plan.mode != Mode::Restore {
+            return self.plan.of.clone();
+        }
         let earlier = self.plan.credentials.iter().find_map(|planned| planned.earlier.as_ref())?;
-        matches!(self.plan.mode, Mode::Verify | Mode::Restore)
-            .then(|| Origin { run: earlier.run.clone(), mode: Mode::Contain })
+        Some(Origin { run: earlier.run.clone(), mode: Mode::Contain })
     }
 
     fn role_details(&self) -> Vec<RoleDetail> {
@@ -113,8 +115,12 @@ impl Run {
     }
 
     fn timings(&self) -> Timings {
-        let revoked = self.machines.iter().filter_map(|machine| machine.revoked);
-        let times: Vec<u64> = revoked.map(|(Time(at), _)| at).collect();
+        // What an earlier run revoked has no time in this one.
+        let here = self.each().filter(|(_, planned, _)| {
+            planned.phases.iter().any(|phase| matches!(phase, Phase::Revoke | Phase::Roll))
+        });
+        let times: Vec<u64> =
+            here.filter_map(|(_, _, machine)| machine.revoked).map(|(Time(at), _)| at).collect();
         let dead = self.each().filter_map(|(_, planned, machine)| {
             let kind = self.plan.kind(planned.kind)?;
             let (said, _) = self.verdict_of(planned, kind, machine);

@@ -137,7 +137,15 @@ fn filled(text: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> Stri
         fill("handle", handle);
     }
     fill("label", &plan.label);
-    filled
+    let host = plan
+        .kind(planned.kind)
+        .and_then(|kind| plan.providers.iter().find(|provider| provider.id == kind.provider))
+        .and_then(|provider| provider.hosts.first());
+    if let Some(host) = host {
+        fill("base", &format!("https://{host}"));
+    }
+    // What nobody knows is left for a person to see, in words.
+    filled.replace("{{ ", "(").replace(" }}", ", not known here)")
 }
 
 fn text_of(value: &serde_json::Value) -> Option<String> {
