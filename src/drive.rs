@@ -229,7 +229,7 @@ impl<'w> Driver<'w> {
 
     fn heard(&mut self) -> Batch {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        // A journal that cannot be read tells nothing; that it cannot be written is found out there.
+        // A journal that cannot be read tells nothing; that it cannot be written shows elsewhere.
         let messages = journal.inbox().unwrap_or_default();
         drop(journal);
         let told = messages.into_iter().filter_map(|message| match message {
@@ -332,9 +332,10 @@ impl<'w> Driver<'w> {
         }
     }
 
-    /// The old ones that are proved dead need no proof any more.
+    /// The old ones that are proved dead need no proof any more. A run that was stopped is not
+    /// over: a resume needs all it had.
     async fn forget_what_is_dead(&mut self) {
-        if self.journal_lost {
+        if self.journal_lost || self.run.was_stopped() {
             return;
         }
         let forget = self.run.secrets_no_longer_needed();

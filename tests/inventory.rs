@@ -39,26 +39,35 @@ const PLACES: &str = "write SCHEME:PATH, such as dotenv:/srv/agent/.env#API_KEY"
 const BURNED: &str =
     "keep it in a store and write its reference; whoever could read this file has it";
 
+/// The example, and the same with what stands behind `#:`.
+fn examples() -> [String; 2] {
+    let text = include_str!("../inventory.example.toml");
+    [text.to_owned(), text.replace("\n#: ", "\n")]
+}
+
 #[test]
 fn the_example_is_without_fault_and_shows_everything() {
-    let text = include_str!("../inventory.example.toml");
-    let inventory = Inventory::parse(text).unwrap();
+    let [_, whole] = examples();
+    let inventory = Inventory::parse(&whole).unwrap();
     assert_eq!(lines(&inventory.problems), [""; 0]);
     let mail = &inventory.roles["mail-agent"];
     assert!(mail.owner.is_some() && mail.authorized_by.is_some() && mail.vendor.is_some());
     assert_eq!(mail.delegates_to, ["calendar-agent"]);
-    assert_eq!(mail.uses, ["calendar-agent/calendar"]);
+    assert_eq!(mail.uses, ["calendar-agent/search"]);
     assert!(mail.stop.is_some() && !mail.evidence.is_empty());
     let names: Vec<_> = mail.credentials.iter().map(|it| it.name.as_str()).collect();
-    assert_eq!(names, ["search", "openai", "archive", "queue", "inbox", "slack"]);
-    let search = &mail.credentials[0];
-    assert_eq!(search.ttl_ms, Some(7_776_000_000));
-    assert_eq!(search.secret["secret"].to_string(), "dotenv:/srv/mail-agent/.env#ACME_KEY");
-    assert!(matches!(&search.reload, Reload::Command(argv) if argv.len() == 3));
+    assert_eq!(
+        names,
+        ["mail-api", "archive", "inbox", "openai", "cloud", "queue", "grant", "slack"]
+    );
+    let api = &mail.credentials[0];
+    assert_eq!(api.ttl_ms, Some(7_776_000_000));
+    assert_eq!(api.secret["secret"].to_string(), "dotenv:/srv/mail-agent/.env#MAIL_API_KEY");
+    assert!(matches!(&api.reload, Reload::Command(argv) if argv.len() == 3));
     assert_eq!(mail.credentials[1].reload, Reload::ReadOnUse);
-    assert_eq!(mail.credentials[2].secret.len(), 2, "two parts");
-    assert!(mail.credentials[3].secret["secret"].part.is_some());
-    assert_eq!(mail.credentials[4].client.as_deref(), Some("mail-app"));
+    assert_eq!(mail.credentials[4].secret.len(), 2, "two parts");
+    assert!(mail.credentials[5].secret["secret"].part.is_some());
+    assert_eq!(mail.credentials[6].client.as_deref(), Some("inbox-client"));
     assert_eq!(inventory.providers["queue-server"].file, "redis");
     assert_eq!(inventory.providers["queue-server"].proof.hold_ms, Some(3_000));
     assert_eq!(inventory.providers["acme"].base["api"], "https://keys.example.com");
@@ -67,17 +76,21 @@ fn the_example_is_without_fault_and_shows_everything() {
 
 #[test]
 fn the_example_fits_the_providers() {
-    let text = include_str!("../inventory.example.toml");
-    let mut inventory = Inventory::parse(text).unwrap();
-    let Ok(catalog) = Catalog::builtin() else { panic!("the built-in providers are broken") };
-    let (capabilities, problems) = catalog.capabilities(&inventory.providers);
-    assert!(problems.is_empty());
-    check(&mut inventory, &capabilities, text);
-    assert_eq!(lines(&inventory.problems), [""; 0]);
-    assert_eq!(inventory.admins["openai-admin"].kind.as_deref(), Some("admin-key"));
-    let mut all =
-        inventory.roles.values().flat_map(|it| &it.credentials).chain(inventory.admins.values());
-    assert!(all.all(|it| !it.unusable && it.kind.is_some()));
+    for text in examples() {
+        let mut inventory = Inventory::parse(&text).unwrap();
+        let Ok(catalog) = Catalog::builtin() else { panic!("the built-in providers are broken") };
+        let (capabilities, problems) = catalog.capabilities(&inventory.providers);
+        assert!(problems.is_empty());
+        check(&mut inventory, &capabilities, &text);
+        assert_eq!(lines(&inventory.problems), [""; 0]);
+        assert_eq!(inventory.admins["archive-admin"].kind.as_deref(), Some("admin-key"));
+        let mut all = inventory
+            .roles
+            .values()
+            .flat_map(|it| &it.credentials)
+            .chain(inventory.admins.values());
+        assert!(all.all(|it| !it.unusable && it.kind.is_some()));
+    }
 }
 
 #[test]

@@ -34,6 +34,7 @@ const RUN_ID: usize = "20261122-093000-k3f9".len();
 pub(crate) struct Ready {
     state: State,
     prepared: Prepared,
+    intent: Intent,
 }
 
 impl Ready {
@@ -59,7 +60,7 @@ impl Session {
             false => self.open_state(intent.mode.contains())?,
         };
         let prepared = prepare::prepare(self, intent, &state, strict).await?;
-        Ok(Ready { state, prepared })
+        Ok(Ready { state, prepared, intent: intent.clone() })
     }
 
     /// A contain revokes even where nothing can be written.
@@ -85,15 +86,21 @@ impl Session {
         mut told: UnboundedReceiver<Told>,
         watch: &Watch,
     ) -> Result<Report, Failure> {
-        let Ready { mut state, prepared } = ready;
-        let Prepared { plan, context, history, .. } = prepared;
+        let Ready { mut state, mut prepared, intent } = ready;
         let began = wall();
-        let holder = Holder::here(&plan.run, plan.mode.word(), began);
-        let roles: Vec<String> = plan.roles.iter().map(|role| role.name.clone()).collect();
-        let _locks = match locking::lock(&state, plan.mode, &roles, &holder).await? {
+        let mode = prepared.plan.mode;
+        let holder = Holder::here(&prepared.plan.run, mode.word(), began);
+        let roles: Vec<String> = prepared.plan.roles.iter().map(|role| role.name.clone()).collect();
+        let _locks = match locking::lock(&state, mode, &roles, &holder).await? {
             Locked::Ours(locks) => locks,
+            Locked::TakenOver(locks) => {
+                // It went on until it let go: what it made since is in its journal now.
+                prepared = prepare::prepare(self, &intent, &state, false).await?;
+                locks
+            }
             Locked::Followed(report) => return Ok(*report),
         };
+        let Prepared { plan, context, history, .. } = prepared;
         let header = header(&plan, &context, began)?;
         let journal = match Journal::begin(&state, &header, &history.adopted) {
             Ok(journal) => journal,
@@ -111,7 +118,7 @@ impl Session {
         let world = self.world(&state, &plan, &context)?;
         let told = forwarding(&mut told, !state.is_durable());
         let telling = Telling::new(watch);
-        let mode = plan.mode;
+        history.close_interrupted(&state, began);
         if mode.contains() {
             mark_contained(&state, &plan);
         }

@@ -90,13 +90,16 @@ fn put(folder: &Path, place: &Place, secret: &str) -> io::Result<()> {
     }
 }
 
-/// The inventory's text, with this folder and these addresses in it.
+/// The example, with this folder and these addresses in it, and no service to stop or reload.
 fn inventory(folder: &Path, at: &Addresses) -> String {
-    include_str!("inventory.toml")
-        .replace("DIR/", &format!("{}/", folder.display()))
-        .replace("\"ACME\"", &format!("\"http://{}\"", at.acme))
-        .replace("\"ARCHIVE\"", &format!("\"http://{}\"", at.archive))
-        .replace("\"OAUTH\"", &format!("\"http://{}\"", at.oauth))
+    include_str!("../../inventory.example.toml")
+        .replace(":/srv/", &format!(":{}/", folder.display()))
+        .replace("\"/srv/", &format!("\"{}/", folder.display()))
+        .replace(":/etc/rotate/", &format!(":{}/responder/", folder.display()))
+        .replace("[\"systemctl\"", "[\"true\"")
+        .replace("https://keys.example.com", &format!("http://{}", at.acme))
+        .replace("https://archive.example.com", &format!("http://{}", at.archive))
+        .replace("https://login.example.com", &format!("http://{}", at.oauth))
 }
 
 fn append(path: &Path, text: &str) -> io::Result<()> {

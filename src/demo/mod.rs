@@ -198,12 +198,12 @@ fn seeds(acme: &Acme, archive: &Acme, oauth: &OAuth) -> Vec<Seed> {
             places: &[Place::Dotenv { file: MAIL, key: "MAIL_API_KEY" }],
         },
         Seed {
-            credential: "mail-agent/search",
+            credential: "calendar-agent/search",
             server: Server::Acme,
             old: acme.seed("shared search"),
             places: &[
-                Place::Dotenv { file: MAIL, key: "SEARCH_API_KEY" },
                 Place::Dotenv { file: "calendar-agent/.env", key: "SEARCH_API_KEY" },
+                Place::Dotenv { file: MAIL, key: "SEARCH_API_KEY" },
             ],
         },
         Seed {

@@ -28,12 +28,9 @@ async fn body(request: RequestBuilder) -> Value {
 async fn the_folder_holds_live_seeds_and_no_marker() {
     let lab = Lab::start().await.unwrap();
     let text = std::fs::read_to_string(lab.inventory_path()).unwrap();
-    assert!(
-        !text.contains("\"DIR")
-            && !text.contains("\"ACME")
-            && !text.contains("\"ARCHIVE\"")
-            && !text.contains("\"OAUTH")
-    );
+    for not_ours in [":/srv/", ":/etc/", "\"systemctl\"", "https://keys.", "https://login."] {
+        assert!(!text.contains(not_ours), "{not_ours}");
+    }
     assert!(!text.contains("acme_") && !text.contains("acmeadm_"), "no secret in an inventory");
     assert!(text.contains(&format!("[role.{ROLE}]")));
     assert!(lab.state_dir().is_dir());
@@ -119,7 +116,7 @@ async fn the_liar_says_204_and_its_key_goes_on_working() {
 #[tokio::test]
 async fn oauth_tokens_are_issued_introspected_and_revoked() {
     let lab = Lab::start().await.unwrap();
-    let (http, at) = (client(), base(&lab, "oauth"));
+    let (http, at) = (client(), base(&lab, "mail-login"));
     let secret = lab.oauth.client_secret().to_owned();
     let post = |path: &str, fields: &[(&str, &str)]| {
         http.post(format!("{at}{path}")).basic_auth(oauth::CLIENT_ID, Some(&secret)).form(fields)
@@ -146,7 +143,7 @@ async fn oauth_tokens_are_issued_introspected_and_revoked() {
 #[tokio::test]
 async fn a_refresh_token_used_twice_ends_its_grant() {
     let lab = Lab::start().await.unwrap();
-    let (http, at) = (client(), base(&lab, "oauth"));
+    let (http, at) = (client(), base(&lab, "mail-login"));
     let secret = lab.oauth.client_secret().to_owned();
     let refresh = |token: &str| {
         http.post(format!("{at}/token"))

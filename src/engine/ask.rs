@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::call::{At, Delivery, Party, Request, Task, Values, Verb};
+use super::call::{At, Call, Delivery, Party, Request, Task, Values, Verb};
 use super::capability::StepCapability;
-use super::credential::{ControlKind, Machine, Purpose, Side};
-use super::plan::Phase;
+use super::credential::{BASELINE_MS, ControlKind, Machine, Purpose, Side};
 use super::report::Mode;
 use super::scene::{Ready, Scene, names, party};
 
@@ -26,22 +25,26 @@ impl Scene<'_> {
                 kind: self.kind.kind.clone(),
             }),
             Purpose::Baseline(layer) => {
-                self.probe(machine, *layer, self.party(machine, "old").ok()?)
+                let hasty = self.plan.mode.contains();
+                let deadline = if hasty { BASELINE_MS } else { DEADLINE_MS };
+                self.use_it(machine, *layer, self.party(machine, "old").ok()?, deadline)
             }
             Purpose::ProbeOld(layer) => {
-                self.probe(machine, *layer, self.party(machine, "old").ok()?)
+                self.use_it(machine, *layer, self.party(machine, "old").ok()?, DEADLINE_MS)
             }
             Purpose::ProbeNew(layer) => {
-                self.probe(machine, *layer, self.party(machine, "new").ok()?)
+                self.use_it(machine, *layer, self.party(machine, "new").ok()?, DEADLINE_MS)
             }
-            Purpose::ProbeControl(layer) => self.probe(machine, *layer, self.control(machine)?),
+            Purpose::ProbeControl(layer) => {
+                self.use_it(machine, *layer, self.control(machine)?, DEADLINE_MS)
+            }
             Purpose::MadeUp(_, layer) => {
                 let mut it = self.party(machine, "old").ok()?;
                 it.made_up = true;
-                self.probe(machine, *layer, it)
+                self.use_it(machine, *layer, it, DEADLINE_MS)
             }
             Purpose::Learn(step) => ask(Verb::Learn, 0, *step),
-            Purpose::Find | Purpose::LookForIssued | Purpose::List(_) => ask(Verb::Find, 0, 0),
+            Purpose::Find | Purpose::LookForIssued | Purpose::List { .. } => ask(Verb::Find, 0, 0),
             Purpose::Issue { way, step } => ask(Verb::Issue, *way, *step),
             Purpose::Roll { way, step } => ask(Verb::Roll, *way, *step),
             Purpose::Finish { way, step } => ask(Verb::Finish, *way, *step),
@@ -63,6 +66,10 @@ impl Scene<'_> {
             Purpose::Baseline(_) | Purpose::ProbeOld(_) => return Some(format!("old:{id}")),
             Purpose::ProbeNew(_) => return Some(format!("new:{id}")),
             Purpose::MadeUp(..) => return Some("made-up".to_owned()),
+            // An hour's wait for a person must not take a place from what ends something.
+            Purpose::Issue { way, .. } if self.waits_for_a_person(*way) => {
+                return Some(format!("person:{id}"));
+            }
             Purpose::ProbeControl(_) => {
                 return Some(match machine.control {
                     ControlKind::New | ControlKind::None => format!("new:{id}"),
@@ -71,7 +78,7 @@ impl Scene<'_> {
                 });
             }
             Purpose::Learn(step) => (Verb::Learn, 0, *step),
-            Purpose::Find | Purpose::LookForIssued | Purpose::List(_) => (Verb::Find, 0, 0),
+            Purpose::Find | Purpose::LookForIssued | Purpose::List { .. } => (Verb::Find, 0, 0),
             Purpose::Issue { way, step } => (Verb::Issue, *way, *step),
             Purpose::Roll { way, step } => (Verb::Roll, *way, *step),
             Purpose::Finish { way, step } => (Verb::Finish, *way, *step),
@@ -105,10 +112,6 @@ impl Scene<'_> {
         named.unwrap_or_else(|| "nobody".to_owned())
     }
 
-    fn step(&self, verb: Verb, way: u16, step: u16) -> Option<&StepCapability> {
-        self.ways(verb).get(usize::from(way))?.steps.get(usize::from(step))
-    }
-
     fn read(&self) -> Task {
         Task::Read {
             provider: self.kind.provider.clone(),
@@ -126,18 +129,18 @@ impl Scene<'_> {
         }
     }
 
-    fn probe(&self, machine: &Machine, layer: u16, it: Party) -> Option<Task> {
+    fn use_it(&self, machine: &Machine, layer: u16, it: Party, deadline_ms: u64) -> Option<Task> {
         let step = self.step(Verb::Probe, layer, 0)?;
         let mut parties = self.parties(machine, step).ok()?;
         let mut values = self.public_values(machine);
         values.extend(it.public.clone());
         parties.insert("it".to_owned(), it);
-        let contains = self.plan.mode.contains();
-        let first = machine.phase(&self.planned.phases) == Some(Phase::Baseline);
-        let deadline_ms =
-            if contains && first { super::credential::BASELINE_MS } else { DEADLINE_MS };
         let at = self.at(Verb::Probe, layer, 0);
         Some(Task::Ask(Request { at, parties, values, deadline_ms }))
+    }
+
+    fn waits_for_a_person(&self, way: u16) -> bool {
+        self.ways(Verb::Issue).get(usize::from(way)).is_some_and(|way| way.person)
     }
 
     fn ask(
@@ -159,7 +162,9 @@ impl Scene<'_> {
             values.insert("handle".to_owned(), Value::String(handle.clone()));
         }
         let at = self.at(verb, way, step);
-        Some(Task::Ask(Request { at, parties, values, deadline_ms: DEADLINE_MS }))
+        let person = verb == Verb::Issue && self.waits_for_a_person(way);
+        let deadline_ms = if person { Call::PERSON_MS } else { DEADLINE_MS };
+        Some(Task::Ask(Request { at, parties, values, deadline_ms }))
     }
 
     fn parties(
@@ -168,7 +173,8 @@ impl Scene<'_> {
         step: &StepCapability,
     ) -> Result<BTreeMap<String, Party>, Ready> {
         let mut parties = BTreeMap::new();
-        for name in names(step) {
+        // The one being probed is put in by whoever says which it is.
+        for name in names(step).into_iter().filter(|name| name != "it") {
             // What this very step makes is not there yet.
             match self.party(machine, &name) {
                 Ok(party) => {
@@ -188,8 +194,9 @@ impl Scene<'_> {
     fn public_values(&self, machine: &Machine) -> Values {
         let mut values = self.planned.vars.clone();
         values.extend(machine.taken.clone());
+        values.remove("handle");
         let text = |text: &str| Value::String(text.to_owned());
-        values.insert("label".to_owned(), text(&self.label(machine)));
+        values.insert("label".to_owned(), text(&self.label(machine.attempts)));
         if !self.planned.scopes.is_empty() {
             let scopes = self.planned.scopes.iter().map(|scope| text(scope)).collect();
             values.insert("scopes".to_owned(), Value::Array(scopes));

@@ -221,6 +221,15 @@ impl Call {
         }
     }
 
+    /// Whether a person must answer before it is done.
+    pub fn asks_a_person(&self) -> bool {
+        matches!(&self.task, Task::Ask(request) if request.deadline_ms >= Self::PERSON_MS)
+    }
+
+    /// How long a person is waited for, milliseconds: who has not answered within the hour is not
+    /// at the keyboard.
+    pub const PERSON_MS: u64 = 3_600_000;
+
     /// Whether it changes nothing, so that it may be asked again after a crash.
     pub fn harmless(&self) -> bool {
         match &self.task {
@@ -466,4 +475,8 @@ pub enum Reason {
     Untrusted,
     /// Nothing here can do that.
     Unsupported,
+    /// The journal cannot be written, so nothing is made.
+    NotRecorded,
+    /// The new one has the old one's handle: a call by that handle would end the new one.
+    HandleReused,
 }

@@ -270,6 +270,9 @@ pub struct Way {
     pub privilege: Option<String>,
     /// What it kills, where that differs from the kind's.
     pub blast: Option<Blast>,
+    /// A person must answer before it is done: its call may take an hour, and nothing waits for it.
+    #[serde(default)]
+    pub person: bool,
 }
 
 /// What a probe does besides looking.
@@ -346,4 +349,18 @@ pub struct KindCapability {
     pub revoke_by_hand: Option<ByHand>,
     /// The computed level: `full`, `revoke`, `probe-only`, `by-hand`, and its marks.
     pub level: String,
+}
+
+impl KindCapability {
+    /// The ways of a verb, best first; empty where the kind has none.
+    pub fn ways(&self, verb: Verb) -> &[Way] {
+        self.verbs.get(&verb).map_or(&[], Vec::as_slice)
+    }
+
+    /// No verb can revoke it, and it ends by itself.
+    pub fn only_expires(&self) -> bool {
+        let ends =
+            matches!(self.lives, Some(Lifetime::Ms(_) | Lifetime::JwtExp | Lifetime::Taken(_)));
+        ends && self.ways(Verb::Revoke).is_empty() && self.ways(Verb::Roll).is_empty()
+    }
 }

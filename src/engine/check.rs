@@ -12,8 +12,8 @@ use super::capability::{Capabilities, KindCapability, KindRef, PartType, Provide
 use crate::inventory::{Credential, Inventory, LineIndex, Nearest, Problem, VarValue, locate};
 
 /// Adds to [`Inventory::problems`] what is wrong with providers, kinds, vars, parts, admins and
-/// clients, each at its place in `text`, the one that was parsed. Fills in kinds that were left out and
-/// vars with a default, and takes out what cannot be used.
+/// clients, each at its place in `text`, the one that was parsed. Fills in kinds that were left
+/// out and vars with a default, and takes out what cannot be used.
 ///
 /// A credential without a provider, kind or address is marked as unusable; everything else leaves
 /// calls that can still end it.
@@ -122,7 +122,8 @@ impl Check<'_> {
             it.unusable = true;
             let message = format!("provider `{}` needs an address", it.provider);
             let hint = format!(
-                "add [provider.NAME] with file = \"{}\" and base = \"https://...\", and name it here",
+                "add [provider.NAME] with file = \"{}\" and base = \"https://...\", and name it \
+                 here",
                 provider.file
             );
             self.wrong(&subject, &["provider"], message, hint);

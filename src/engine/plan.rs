@@ -151,8 +151,8 @@ pub enum Acting {
 pub struct Planned {
     /// `ROLE/NAME`.
     pub id: String,
-    /// The role it is an entry of.
-    pub role: RoleIndex,
+    /// The role it is an entry of; none where that is no role of this run.
+    pub role: Option<RoleIndex>,
     /// Index into [`Plan::kinds`].
     pub kind: u32,
     /// Its vars.
@@ -163,6 +163,9 @@ pub struct Planned {
     pub places: BTreeMap<String, SecretRef>,
     /// Where a new one goes, `places` first.
     pub deliver_to: Vec<BTreeMap<String, SecretRef>>,
+    /// Places of contained roles among them: filled by a restore.
+    #[serde(default)]
+    pub withheld: Vec<BTreeMap<String, SecretRef>>,
     /// What makes its user read it again.
     pub reload: Vec<String>,
     /// It is read on each use.
@@ -191,6 +194,9 @@ pub struct Planned {
     pub collateral: Vec<String>,
     /// Network segment.
     pub segment: String,
+    /// It is what an interrupted run left of this credential.
+    #[serde(default)]
+    pub left_of: Option<Subject>,
     /// What an earlier run knows of it (restore, verify).
     pub earlier: Option<Earlier>,
 }
@@ -206,7 +212,9 @@ pub struct Earlier {
     pub new: Option<KnownSide>,
     /// The old one was seen accepted, as this identity.
     pub accepted_as: Option<Identity>,
-    /// When it was last seen accepted.
+    /// The new one was seen accepted, as this identity.
+    pub new_accepted_as: Option<Identity>,
+    /// When the old one was last seen accepted.
     pub last_accepted: Option<Wall>,
     /// When its revocation was accepted.
     pub revoked_at: Option<Wall>,
@@ -307,7 +315,7 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// No such role.
-    #[error("no role {role} in the inventory{}", nearest.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default())]
+    #[error("no role {role} in the inventory{}", meant(nearest.as_deref()))]
     UnknownRole {
         /// As asked for.
         role: String,
@@ -338,6 +346,10 @@ pub enum PlanError {
         /// The role.
         role: String,
     },
+}
+
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
 impl Plan {

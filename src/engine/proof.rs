@@ -16,7 +16,7 @@ const LONGEST_PAUSE_MS: u64 = 30_000;
 
 /// What the proof wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub(super) enum Due {
     /// Use the positive control.
     Control,
     /// Use the old one, not before this time.
@@ -36,15 +36,20 @@ struct Refusals {
 
 /// A proof under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Proof {
+pub(super) struct Proof {
     rule: ProofRule,
     has_control: bool,
     /// The control was accepted, and the refusals that count come after it.
     opened: bool,
+    /// The control was not asked since the last refusal.
+    owed: bool,
     refusals: Option<Refusals>,
     /// The control was accepted after the last refusal needed.
     closed: bool,
-    accepted: bool,
+    /// The latest clear answer, if there was any since the proof began.
+    accepted: Option<bool>,
+    /// It was accepted at least once since the proof began.
+    answered: bool,
     spent: u32,
     pauses: u32,
     next: Time,
@@ -52,14 +57,16 @@ pub struct Proof {
 
 impl Proof {
     /// Begins at `now`. Without a control the refusals count from the start.
-    pub fn new(rule: ProofRule, has_control: bool, now: Time) -> Self {
+    pub(super) fn new(rule: ProofRule, has_control: bool, now: Time) -> Self {
         Self {
             rule,
             has_control,
             opened: !has_control,
+            owed: false,
             refusals: None,
             closed: false,
-            accepted: false,
+            accepted: None,
+            answered: false,
             spent: 0,
             pauses: 0,
             next: now,
@@ -67,63 +74,95 @@ impl Proof {
     }
 
     /// A resume breaks the run of refusals: nobody watched in between.
-    pub fn resumed(&mut self, now: Time) {
+    pub(super) fn resumed(&mut self, now: Time) {
+        self.begin_again(now);
+        self.accepted = None;
+    }
+
+    /// The control was lost for good (this probe does not take it).
+    pub(super) fn lose_control(&mut self) {
+        self.has_control = false;
+        self.opened = true;
+        self.owed = false;
+    }
+
+    /// A control is at hand where there was none: what it was not asked about does not count.
+    pub(super) fn gain_control(&mut self, now: Time) {
+        self.has_control = true;
+        self.begin_again(now);
+    }
+
+    /// Half of the probes may have gone into what is void now; the other half is kept for this.
+    fn begin_again(&mut self, now: Time) {
         self.refusals = None;
         self.closed = false;
+        self.owed = false;
         self.opened = !self.has_control;
-        self.accepted = false;
+        self.spent = self.spent.min(self.rule.probes / 2);
+        self.pauses = 0;
         self.next = now;
     }
 
-    /// The control was lost for good (the new one could not be proved, its reader failed).
-    pub fn lose_control(&mut self) {
-        self.has_control = false;
-        self.opened = true;
-    }
-
     /// What is due.
-    pub fn due(&self) -> Due {
+    pub(super) fn due(&self) -> Due {
         if self.closed {
             Due::Nothing
-        } else if !self.opened {
+        } else if !self.opened || self.owed {
             Due::Control
         } else if self.long_enough() {
             if self.has_control { Due::Control } else { Due::Nothing }
-        } else if self.spent >= self.rule.probes {
+        } else if self.spent() {
             Due::Nothing
         } else {
             Due::Old(self.next)
         }
     }
 
-    /// The control was accepted: opens the run of refusals, or closes it.
-    pub fn control_accepted(&mut self) {
+    /// While the control is not accepted, the old one may be used to see whether it still answers;
+    /// its refusals count for nothing then, and half of the probes are kept for those that do.
+    pub(super) fn watch(&self) -> Option<Time> {
+        (!self.opened && self.spent < self.rule.probes / 2).then_some(self.next)
+    }
+
+    /// The control was accepted: opens the run of refusals, carries it on, or closes it.
+    pub(super) fn control_accepted(&mut self) {
         if self.opened && self.long_enough() {
             self.closed = true;
         }
         self.opened = true;
+        self.owed = false;
     }
 
-    /// The control was not accepted: whatever refused the old one may be refusing everybody.
-    pub fn control_not_accepted(&mut self) {
+    /// The control was refused: whatever refused the old one may be refusing everybody.
+    pub(super) fn control_refused(&mut self, now: Time) {
         self.refusals = None;
         self.opened = false;
+        self.owed = false;
+        self.next = self.next.min(now);
     }
 
     /// The old one was accepted, as itself.
-    pub fn old_accepted(&mut self, now: Time) {
+    pub(super) fn old_accepted(&mut self, now: Time) {
         self.spent += 1;
-        self.accepted = true;
+        self.accepted = Some(true);
+        self.answered = true;
         self.refusals = None;
+        self.closed = false;
+        self.owed = false;
         self.next = now.plus(self.pause());
         self.pauses += 1;
     }
 
     /// The old one was refused.
-    pub fn old_refused(&mut self, now: Time, by_name: bool) {
-        let steps = u64::from(self.needed().saturating_sub(1)).max(1);
+    pub(super) fn old_refused(&mut self, now: Time, by_name: bool) {
         self.spent += 1;
-        self.accepted = false;
+        self.accepted = Some(false);
+        if !self.opened {
+            self.next = now.plus(self.pause());
+            self.pauses += 1;
+            return;
+        }
+        let steps = u64::from(self.needed().saturating_sub(1)).max(1);
         let refusals = self.refusals.get_or_insert(Refusals {
             count: 0,
             first: now,
@@ -133,32 +172,34 @@ impl Proof {
         refusals.count += 1;
         refusals.last = now;
         refusals.by_name &= by_name;
-        // Spread so that the last one needed falls exactly `hold` after the first.
+        self.owed = self.has_control;
+        // Spread so that the last one needed is sent exactly `hold` after the first was answered.
         let done = u64::from(refusals.count);
-        self.next = refusals.first.plus((self.rule.hold_ms * done).div_ceil(steps));
+        let pause = self.rule.hold_ms.saturating_mul(done).div_ceil(steps);
+        self.next = refusals.first.plus(pause);
     }
 
     /// The probe of the old one got no clear answer: neither breaks nor lengthens the run.
-    pub fn old_unclear(&mut self, now: Time) {
+    pub(super) fn old_unclear(&mut self, now: Time) {
         self.spent += 1;
         self.next = now.plus(self.pause());
         self.pauses += 1;
     }
 
     /// The latest clear answers.
-    pub fn now(&self) -> Now {
-        match self.refusals {
-            Some(refusals) if self.long_enough() => {
+    pub(super) fn now(&self) -> Now {
+        match (self.refusals, self.accepted) {
+            (Some(refusals), _) if self.long_enough() => {
                 Now::RefusedForHold { by_name: refusals.by_name }
             }
-            Some(_) => Now::Refused,
-            None if self.accepted => Now::Accepted,
-            None => Now::Unknown,
+            (Some(_), _) | (None, Some(false)) => Now::Refused,
+            (None, Some(true)) => Now::Accepted,
+            (None, None) => Now::Unknown,
         }
     }
 
     /// What the control did.
-    pub fn control(&self) -> Control {
+    pub(super) fn control(&self) -> Control {
         match (self.has_control, self.closed) {
             (false, _) => Control::None,
             (true, true) => Control::Held,
@@ -167,17 +208,27 @@ impl Proof {
     }
 
     /// Refusals in the unbroken run, and how long it lasted in milliseconds.
-    pub fn extent(&self) -> (u32, u64) {
+    pub(super) fn extent(&self) -> (u32, u64) {
         self.refusals.map_or((0, 0), |run| (run.count, run.last.since(run.first)))
     }
 
     /// The control was accepted, or none is needed.
-    pub fn opened(&self) -> bool {
+    pub(super) fn opened(&self) -> bool {
         self.opened
     }
 
+    /// It was accepted at least once since the proof began.
+    pub(super) fn answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Nothing is missing.
+    pub(super) fn complete(&self) -> bool {
+        self.closed || (!self.has_control && self.long_enough())
+    }
+
     /// Probes of the old one are used up.
-    pub fn spent(&self) -> bool {
+    pub(super) fn spent(&self) -> bool {
         self.spent >= self.rule.probes
     }
 
@@ -225,8 +276,11 @@ mod tests {
         proof.control_accepted();
         assert_eq!(proof.due(), Due::Old(at(0)));
         proof.old_refused(at(5), true);
+        assert_eq!(proof.due(), Due::Control, "each refusal stands between two acceptances");
+        proof.control_accepted();
         assert_eq!(proof.due(), Due::Old(at(5_005)));
         proof.old_refused(at(5_005), true);
+        proof.control_accepted();
         assert_eq!((proof.now(), proof.due()), (Now::Refused, Due::Old(at(10_005))));
         proof.old_refused(at(10_005), true);
         assert_eq!(proof.now(), Now::RefusedForHold { by_name: true });
@@ -245,19 +299,62 @@ mod tests {
         proof.old_accepted(at(9_000));
         assert_eq!((proof.now(), proof.extent()), (Now::Accepted, (0, 0)));
         proof.old_refused(at(9_250), true);
+        proof.control_accepted();
         proof.old_refused(at(14_250), true);
         assert_eq!(proof.now(), Now::Refused, "two refusals over 5 s are not three over 10 s");
     }
 
     #[test]
-    fn a_control_refused_at_the_end_voids_the_refusals() {
+    fn a_control_refused_at_any_time_voids_the_refusals() {
+        for bad in [5_000, 10_000] {
+            let mut proof = Proof::new(RULE, true, at(0));
+            proof.control_accepted();
+            for ms in [0, 5_000, 10_000] {
+                proof.old_refused(at(ms), true);
+                if ms == bad { proof.control_refused(at(ms)) } else { proof.control_accepted() }
+            }
+            assert_eq!(proof.control(), Control::NotHeld);
+            assert!(proof.extent().0 <= 1, "an outage in the middle refuses everybody");
+        }
+    }
+
+    #[test]
+    fn what_the_old_one_does_while_no_control_is_accepted_is_seen_and_counts_for_nothing() {
         let mut proof = Proof::new(RULE, true, at(0));
+        assert_eq!(proof.watch(), Some(at(0)));
+        for ms in [0, 30_000, 60_000] {
+            proof.old_refused(at(ms), true);
+        }
+        assert_eq!(
+            (proof.now(), proof.extent(), proof.due()),
+            (Now::Refused, (0, 0), Due::Control)
+        );
+        proof.old_accepted(at(70_000));
+        assert_eq!((proof.now(), proof.answered()), (Now::Accepted, true));
         proof.control_accepted();
+        assert_eq!(proof.watch(), None);
+    }
+
+    #[test]
+    fn a_late_acceptance_undoes_a_complete_proof() {
+        let mut proof = Proof::new(ProofRule { hold_ms: 0, refusals: 1, ..RULE }, true, at(0));
+        proof.control_accepted();
+        proof.old_refused(at(1), true);
+        proof.control_accepted();
+        assert!(proof.complete());
+        proof.old_accepted(at(2));
+        assert_eq!((proof.complete(), proof.now()), (false, Now::Accepted));
+    }
+
+    #[test]
+    fn a_control_that_comes_late_starts_the_count_again() {
+        let mut proof = Proof::new(RULE, false, at(0));
         for ms in [0, 5_000, 10_000] {
             proof.old_refused(at(ms), true);
         }
-        proof.control_not_accepted();
-        assert_eq!((proof.now(), proof.control()), (Now::Unknown, Control::NotHeld));
+        assert_eq!((proof.control(), proof.complete()), (Control::None, true));
+        proof.gain_control(at(20_000));
+        assert_eq!((proof.control(), proof.complete()), (Control::NotHeld, false));
         assert_eq!(proof.due(), Due::Control);
     }
 

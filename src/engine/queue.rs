@@ -1,9 +1,9 @@
 //! What is wanted, and what may go now: limits, back-off and the order of calls.
 //!
-//! Every item waits in the queue of its account (provider and acting credential). An account has
-//! so many calls in flight and so many in any window of time; revocations and probes that we
-//! expect to be refused have windows of their own, per address. Revocations overtake everything.
-//! All operations cost O(log n).
+//! An item waits in the queue of its account (provider and acting credential). An account has so
+//! many calls in flight and so many in any window of time; revocations, and probes that we expect
+//! to be refused, have windows of their own per address. Revocations overtake everything. All
+//! operations cost O(log n); nothing that one address does holds up another.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,9 +12,16 @@ use serde::{Deserialize, Serialize};
 use super::call::Time;
 use super::capability::{Limits, Rate};
 
-/// Calls under way at once in the whole run: what one process's sockets and one pool bear
-/// (file-descriptor limits start at 1,024), and far more than any provider allows.
+/// Calls under way at once to everything outside: what one process's sockets bear where the limit
+/// of file descriptors is the usual 1,024, and far more than any provider allows.
 const IN_FLIGHT: usize = 512;
+
+/// Every address may have this many under way, however many hang elsewhere: a dead provider must
+/// not hold up a live one. Four is what a provider file allows one credential unless it says more.
+const SHARE: usize = 4;
+
+/// Reads, writes and commands of this machine at once: beyond it a disk only gets slower.
+const LOCAL_IN_FLIGHT: usize = 128;
 
 /// The first pause of an account that was told to wait without being told how long, milliseconds.
 const FIRST_BACKOFF_MS: u64 = 1_000;
@@ -22,12 +29,9 @@ const FIRST_BACKOFF_MS: u64 = 1_000;
 /// The longest such pause: a minute is the window in which most vendors count.
 const LONGEST_BACKOFF_MS: u64 = 60_000;
 
-/// Wakes are rounded up to this many milliseconds, so that ticks cost at most 50 writes a second.
-pub const WAKE_MS: u64 = 20;
-
 /// Order among everything that may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Lane {
+pub(super) enum Lane {
     /// Ends something.
     Kill,
     /// Is needed before something can be ended.
@@ -44,23 +48,43 @@ pub enum Lane {
     Sweep,
 }
 
+impl Lane {
+    const ALL: [Self; 7] = [
+        Self::Kill,
+        Self::Need,
+        Self::Baseline,
+        Self::Make,
+        Self::Prove,
+        Self::Refused,
+        Self::Sweep,
+    ];
+
+    /// Whether these limits leave nothing of this lane, ever.
+    pub(super) fn forbidden(self, limits: &Limits) -> bool {
+        let none = |rate: Option<Rate>| rate.is_some_and(|rate| rate.count == 0);
+        none(limits.calls)
+            || (self == Self::Kill && none(limits.revoke))
+            || (self == Self::Refused && none(limits.refused))
+    }
+}
+
 /// An account of a provider, or what is done on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Account {
+pub(super) struct Account {
     /// The provider; empty for this machine.
-    pub address: String,
+    pub(super) address: String,
     /// The acting credential.
-    pub acting: String,
+    pub(super) acting: String,
 }
 
 impl Account {
-    /// Places, commands and files of this machine: no limits.
-    pub fn local() -> Self {
+    /// Places, commands and files of this machine.
+    pub(super) fn local() -> Self {
         Self { address: String::new(), acting: "local".to_owned() }
     }
 
     /// As it stands in a call.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         if self.address.is_empty() {
             self.acting.clone()
         } else {
@@ -99,6 +123,7 @@ impl Window {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct AccountState<T> {
     account: Account,
+    address: usize,
     limits: Limits,
     in_flight: u32,
     window: Window,
@@ -109,29 +134,50 @@ struct AccountState<T> {
         bound(serialize = "T: Serialize", deserialize = "T: Deserialize<'de>")
     )]
     waiting: BTreeMap<(Lane, u64), T>,
-    /// Where it stands in `ready`, if it does.
-    ready: Option<(Lane, u64)>,
-    /// Where it stands in `timers`, if it does.
+    /// Its first item of each lane, as they stand in `ready` of its address.
+    listed: Vec<(Lane, u64)>,
+    /// Where it stands in the timers, if it does.
     timer: Option<Time>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct AddressState {
+struct Address {
+    local: bool,
+    in_flight: usize,
+    revoke_rate: Option<Rate>,
     revoke: Window,
+    refused_rate: Option<Rate>,
     refused: Window,
+    /// What its accounts may send now, as far as their own limits go.
+    ready: BTreeSet<(Lane, u64, usize)>,
+    /// Where it stands in `ready` or `crowded` of the queue, if it does.
+    listed: Option<(Lane, u64)>,
+    /// Where it stands in the timers, if it does.
+    timer: Option<Time>,
+}
+
+/// What waits for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Sleeper {
+    Account(usize),
+    Address(usize),
 }
 
 /// Everything that is wanted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Queue<T> {
+pub(super) struct Queue<T> {
+    #[serde(bound(serialize = "T: Serialize", deserialize = "T: Deserialize<'de>"))]
     accounts: Vec<AccountState<T>>,
     by_name: BTreeMap<String, usize>,
-    addresses: BTreeMap<String, AddressState>,
-    /// The best item of each account that may send now.
+    addresses: Vec<Address>,
+    addresses_by_name: BTreeMap<String, usize>,
+    /// The best item of each address that has fewer than its share under way.
     ready: BTreeSet<(Lane, u64, usize)>,
-    /// Accounts that wait for time.
-    timers: BTreeSet<(Time, usize)>,
+    /// The best item of every other one.
+    crowded: BTreeSet<(Lane, u64, usize)>,
+    timers: BTreeSet<(Time, Sleeper)>,
     sequence: u64,
+    /// Calls under way beyond this machine.
     in_flight: usize,
 }
 
@@ -140,8 +186,10 @@ impl<T> Default for Queue<T> {
         Self {
             accounts: Vec::new(),
             by_name: BTreeMap::new(),
-            addresses: BTreeMap::new(),
+            addresses: Vec::new(),
+            addresses_by_name: BTreeMap::new(),
             ready: BTreeSet::new(),
+            crowded: BTreeSet::new(),
             timers: BTreeSet::new(),
             sequence: 0,
             in_flight: 0,
@@ -151,21 +199,32 @@ impl<T> Default for Queue<T> {
 
 impl<T> Queue<T> {
     /// The index of an account, made with these limits on first use.
-    pub fn account(&mut self, account: &Account, limits: &Limits) -> usize {
+    pub(super) fn account(&mut self, account: &Account, limits: &Limits) -> usize {
         let name = account.name();
         if let Some(index) = self.by_name.get(&name) {
             return *index;
         }
+        let next = self.addresses.len();
+        let address = *self.addresses_by_name.entry(account.address.clone()).or_insert(next);
+        if address == next {
+            self.addresses.push(Address {
+                local: account.address.is_empty(),
+                revoke_rate: limits.revoke,
+                refused_rate: limits.refused,
+                ..Address::default()
+            });
+        }
         let index = self.accounts.len();
         self.accounts.push(AccountState {
             account: account.clone(),
+            address,
             limits: limits.clone(),
             in_flight: 0,
             window: Window::default(),
             blocked_until: Time(0),
             backoffs: 0,
             waiting: BTreeMap::new(),
-            ready: None,
+            listed: Vec::new(),
             timer: None,
         });
         self.by_name.insert(name, index);
@@ -173,17 +232,12 @@ impl<T> Queue<T> {
     }
 
     /// Its name.
-    pub fn name(&self, account: usize) -> String {
+    pub(super) fn name(&self, account: usize) -> String {
         self.accounts.get(account).map_or_else(String::new, |state| state.account.name())
     }
 
-    /// Whether probes that we expect to be refused are forbidden at this account's address.
-    pub fn forbids_refused(limits: &Limits) -> bool {
-        limits.refused.is_some_and(|rate| rate.count == 0)
-    }
-
     /// Puts an item in line.
-    pub fn push(&mut self, account: usize, lane: Lane, item: T, now: Time) {
+    pub(super) fn push(&mut self, account: usize, lane: Lane, item: T, now: Time) {
         self.sequence += 1;
         let sequence = self.sequence;
         if let Some(state) = self.accounts.get_mut(account) {
@@ -192,160 +246,191 @@ impl<T> Queue<T> {
         self.place(account, now);
     }
 
-    /// Takes the next item that may go now, and counts it as sent.
-    pub fn pop(&mut self, now: Time) -> Option<(usize, Lane, T)> {
-        while let Some((at, account)) = self.timers.first().copied() {
-            if at > now {
-                break;
-            }
-            self.place(account, now);
-        }
-        if self.in_flight >= IN_FLIGHT {
-            return None;
-        }
+    /// Takes the next item that may go now, and counts it as sent. What nobody wants any more
+    /// leaves the line uncounted.
+    pub(super) fn pop(
+        &mut self,
+        now: Time,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Option<(usize, Lane, T)> {
+        self.wake_sleepers(now);
         loop {
-            let (lane, sequence, account) = self.ready.first().copied()?;
-            // The address may have been used up by another account since this one was placed.
-            if self.opens(account, lane).is_none_or(|at| at > now) {
+            let crowded = self.crowded.first().filter(|_| self.in_flight < IN_FLIGHT);
+            let first = [self.ready.first(), crowded].into_iter().flatten().min().copied()?;
+            let (lane, sequence, address) = first;
+            let (.., account) = *self
+                .addresses
+                .get(address)?
+                .ready
+                .range((lane, sequence, 0)..=(lane, sequence, usize::MAX))
+                .next()?;
+            let item = self.accounts.get_mut(account)?.waiting.remove(&(lane, sequence))?;
+            if !wanted(&item) {
                 self.place(account, now);
-                if self.ready.first() == Some(&(lane, sequence, account)) {
-                    return None;
-                }
                 continue;
             }
-            let state = self.accounts.get_mut(account)?;
-            let item = state.waiting.remove(&(lane, sequence))?;
-            let limits = state.limits.clone();
-            state.in_flight += 1;
-            state.window.send(limits.calls, now);
-            let address = self.addresses.entry(state.account.address.clone()).or_default();
-            match lane {
-                Lane::Kill => address.revoke.send(limits.revoke, now),
-                Lane::Refused => address.refused.send(limits.refused, now),
-                Lane::Need | Lane::Baseline | Lane::Make | Lane::Prove | Lane::Sweep => {}
-            }
-            self.in_flight += 1;
+            self.count(account, lane, now);
             self.place(account, now);
             return Some((account, lane, item));
         }
     }
 
+    fn count(&mut self, account: usize, lane: Lane, now: Time) {
+        let Some(state) = self.accounts.get_mut(account) else { return };
+        state.in_flight += 1;
+        state.window.send(state.limits.calls, now);
+        let Some(address) = self.addresses.get_mut(state.address) else { return };
+        address.in_flight += 1;
+        match lane {
+            Lane::Kill => address.revoke.send(address.revoke_rate, now),
+            Lane::Refused => address.refused.send(address.refused_rate, now),
+            Lane::Need | Lane::Baseline | Lane::Make | Lane::Prove | Lane::Sweep => {}
+        }
+        if !address.local {
+            self.in_flight += 1;
+        }
+    }
+
     /// A call of this account was answered.
-    pub fn answered(&mut self, account: usize, now: Time) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        if let Some(state) = self.accounts.get_mut(account) {
-            state.in_flight = state.in_flight.saturating_sub(1);
+    pub(super) fn answered(&mut self, account: usize, now: Time) {
+        let Some(state) = self.accounts.get_mut(account) else { return };
+        state.in_flight = state.in_flight.saturating_sub(1);
+        if let Some(address) = self.addresses.get_mut(state.address) {
+            address.in_flight = address.in_flight.saturating_sub(1);
+            if !address.local {
+                self.in_flight = self.in_flight.saturating_sub(1);
+            }
         }
         self.place(account, now);
     }
 
     /// The account works again: its next back-off starts from the beginning.
-    pub fn recovered(&mut self, account: usize) {
+    pub(super) fn recovered(&mut self, account: usize) {
         if let Some(state) = self.accounts.get_mut(account) {
             state.backoffs = 0;
         }
     }
 
     /// The provider said: later. Nothing of this account goes before.
-    pub fn throttle(&mut self, account: usize, wait_ms: Option<u64>, now: Time) {
+    pub(super) fn throttle(&mut self, account: usize, wait_ms: Option<u64>, now: Time) {
         if let Some(state) = self.accounts.get_mut(account) {
             let doubled = FIRST_BACKOFF_MS.saturating_mul(1 << state.backoffs.min(10));
             let wait = wait_ms.unwrap_or(doubled.min(LONGEST_BACKOFF_MS));
-            state.backoffs += 1;
+            state.backoffs = state.backoffs.saturating_add(1);
             state.blocked_until = state.blocked_until.max(now.plus(wait));
         }
         self.place(account, now);
     }
 
     /// When something may go that may not go now.
-    pub fn wake(&self) -> Option<Time> {
+    pub(super) fn wake(&self) -> Option<Time> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Calls under way.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
     /// Takes out every waiting item for which `keep` is false.
-    pub fn retain(&mut self, now: Time, mut keep: impl FnMut(Lane, &T) -> bool) {
+    pub(super) fn take_out(&mut self, now: Time, keep: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut out = Vec::new();
         for account in 0..self.accounts.len() {
             if let Some(state) = self.accounts.get_mut(account) {
-                state.waiting.retain(|(lane, _), item| keep(*lane, item));
+                out.extend(state.waiting.extract_if(.., |_, item| !keep(item)).map(|(_, it)| it));
             }
             self.place(account, now);
         }
+        out
     }
 
-    /// Puts the account where its best item belongs: among the ready, the timed, or nowhere.
-    fn place(&mut self, account: usize, now: Time) {
-        let Some(state) = self.accounts.get_mut(account) else { return };
-        if let Some((lane, sequence)) = state.ready.take() {
-            self.ready.remove(&(lane, sequence, account));
+    fn wake_sleepers(&mut self, now: Time) {
+        while let Some((at, sleeper)) = self.timers.first().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.remove(&(at, sleeper));
+            match sleeper {
+                Sleeper::Account(account) => self.place(account, now),
+                Sleeper::Address(address) => self.place_address(address, now),
+            }
         }
-        if let Some(at) = state.timer.take() {
-            self.timers.remove(&(at, account));
+    }
+
+    /// Puts an account where it belongs: its items among the ready of its address, itself among
+    /// the sleepers, or nowhere.
+    fn place(&mut self, index: usize, now: Time) {
+        let Some(account) = self.accounts.get_mut(index) else { return };
+        let number = account.address;
+        let Some(address) = self.addresses.get_mut(number) else { return };
+        for (lane, sequence) in account.listed.drain(..) {
+            address.ready.remove(&(lane, sequence, index));
         }
-        if state.in_flight >= state.limits.in_flight {
+        if let Some(at) = account.timer.take() {
+            self.timers.remove(&(at, Sleeper::Account(index)));
+        }
+        let room = account.in_flight < account.limits.in_flight.max(1);
+        let opens = account.window.opens(account.limits.calls);
+        if let Some(at) = opens.map(|at| at.max(account.blocked_until))
+            && room
+            && !account.waiting.is_empty()
+        {
+            if at > now {
+                account.timer = Some(at);
+                self.timers.insert((at, Sleeper::Account(index)));
+            } else {
+                for lane in Lane::ALL {
+                    let first = account.waiting.range((lane, 0)..=(lane, u64::MAX)).next();
+                    if let Some((&(lane, sequence), _)) = first {
+                        account.listed.push((lane, sequence));
+                        address.ready.insert((lane, sequence, index));
+                    }
+                }
+            }
+        }
+        self.place_address(number, now);
+    }
+
+    /// Puts an address where it belongs, by the best item whose window is open.
+    fn place_address(&mut self, index: usize, now: Time) {
+        let Some(address) = self.addresses.get_mut(index) else { return };
+        if let Some((lane, sequence)) = address.listed.take() {
+            self.ready.remove(&(lane, sequence, index));
+            self.crowded.remove(&(lane, sequence, index));
+        }
+        if let Some(at) = address.timer.take() {
+            self.timers.remove(&(at, Sleeper::Address(index)));
+        }
+        if address.local && address.in_flight >= LOCAL_IN_FLIGHT {
             return;
         }
-        // One candidate per lane: a lane whose window is shut must not hold up the others.
+        // A lane whose window is shut must not hold up the others.
         let mut soonest: Option<Time> = None;
-        let mut best = None;
-        let mut from = Lane::Kill;
-        while let Some((&(lane, sequence), _)) =
-            self.accounts.get(account).and_then(|state| state.waiting.range((from, 0)..).next())
-        {
-            match self.opens(account, lane) {
+        for lane in Lane::ALL {
+            let in_lane = (lane, 0, 0)..=(lane, u64::MAX, usize::MAX);
+            let Some(&(_, sequence, _)) = address.ready.range(in_lane).next() else { continue };
+            match address.opens(lane) {
                 Some(at) if at <= now => {
-                    best = Some((lane, sequence));
-                    break;
+                    address.listed = Some((lane, sequence));
+                    let fed = !address.local && address.in_flight >= SHARE;
+                    let line = if fed { &mut self.crowded } else { &mut self.ready };
+                    line.insert((lane, sequence, index));
+                    return;
                 }
                 Some(at) => soonest = Some(soonest.map_or(at, |other| other.min(at))),
                 None => {}
             }
-            match next_lane(lane) {
-                Some(next) => from = next,
-                None => break,
-            }
         }
-        let Some(state) = self.accounts.get_mut(account) else { return };
-        if let Some((lane, sequence)) = best {
-            state.ready = Some((lane, sequence));
-            self.ready.insert((lane, sequence, account));
-        } else if let Some(at) = soonest {
-            state.timer = Some(at);
-            self.timers.insert((at, account));
+        if let Some(at) = soonest {
+            address.timer = Some(at);
+            self.timers.insert((at, Sleeper::Address(index)));
         }
-    }
-
-    /// When an item of this lane may go, as far as time decides; none if never.
-    fn opens(&self, account: usize, lane: Lane) -> Option<Time> {
-        let state = self.accounts.get(account)?;
-        let mut at = state.blocked_until.max(state.window.opens(state.limits.calls)?);
-        if let Some(address) = self.addresses.get(&state.account.address) {
-            match lane {
-                Lane::Kill => at = at.max(address.revoke.opens(state.limits.revoke)?),
-                Lane::Refused => at = at.max(address.refused.opens(state.limits.refused)?),
-                Lane::Need | Lane::Baseline | Lane::Make | Lane::Prove | Lane::Sweep => {}
-            }
-        } else if lane == Lane::Refused && state.limits.refused.is_some_and(|rate| rate.count == 0)
-        {
-            return None;
-        }
-        Some(at)
     }
 }
 
-fn next_lane(lane: Lane) -> Option<Lane> {
-    match lane {
-        Lane::Kill => Some(Lane::Need),
-        Lane::Need => Some(Lane::Baseline),
-        Lane::Baseline => Some(Lane::Make),
-        Lane::Make => Some(Lane::Prove),
-        Lane::Prove => Some(Lane::Refused),
-        Lane::Refused => Some(Lane::Sweep),
-        Lane::Sweep => None,
+impl Address {
+    /// When an item of this lane may go, as far as the address decides; none if never.
+    fn opens(&self, lane: Lane) -> Option<Time> {
+        match lane {
+            Lane::Kill => self.revoke.opens(self.revoke_rate),
+            Lane::Refused => self.refused.opens(self.refused_rate),
+            Lane::Need | Lane::Baseline | Lane::Make | Lane::Prove | Lane::Sweep => Some(Time(0)),
+        }
     }
 }
 
@@ -362,6 +447,10 @@ mod tests {
         Account { address: "acme".to_owned(), acting: acting.to_owned() }
     }
 
+    fn pop<T>(queue: &mut Queue<T>, now: u64) -> Option<(usize, Lane, T)> {
+        queue.pop(Time(now), |_| true)
+    }
+
     #[test]
     fn revocations_overtake_everything() {
         let mut queue = Queue::default();
@@ -372,7 +461,7 @@ mod tests {
         queue.push(other, Lane::Make, "issue", Time(0));
         queue.push(admin, Lane::Kill, "revoke", Time(0));
         let order: Vec<_> =
-            std::iter::from_fn(|| queue.pop(Time(0))).map(|(_, _, item)| item).collect();
+            std::iter::from_fn(|| pop(&mut queue, 0)).map(|(_, _, item)| item).collect();
         assert_eq!(order, ["revoke", "issue", "probe", "sweep"]);
     }
 
@@ -386,7 +475,7 @@ mod tests {
         let mut sent = Vec::new();
         let mut now = Time(0);
         while sent.len() < 10 {
-            while queue.pop(now).is_some() {
+            while pop(&mut queue, now.0).is_some() {
                 sent.push(now.0);
             }
             if let Some(at) = queue.wake() {
@@ -404,10 +493,10 @@ mod tests {
         for n in 0..3 {
             queue.push(admin, Lane::Make, n, Time(0));
         }
-        assert!(queue.pop(Time(0)).is_some() && queue.pop(Time(0)).is_some());
-        assert!(queue.pop(Time(0)).is_none());
+        assert!(pop(&mut queue, 0).is_some() && pop(&mut queue, 0).is_some());
+        assert!(pop(&mut queue, 0).is_none());
         queue.answered(admin, Time(5));
-        assert_eq!(queue.pop(Time(5)).map(|(_, _, item)| item), Some(2));
+        assert_eq!(pop(&mut queue, 5).map(|(_, _, item)| item), Some(2));
     }
 
     #[test]
@@ -418,9 +507,9 @@ mod tests {
         queue.throttle(admin, Some(7_000), Time(0));
         queue.push(admin, Lane::Kill, "late", Time(0));
         queue.push(other, Lane::Sweep, "now", Time(0));
-        assert_eq!(queue.pop(Time(0)).map(|(_, _, item)| item), Some("now"));
-        assert_eq!((queue.pop(Time(0)), queue.wake()), (None, Some(Time(7_000))));
-        assert_eq!(queue.pop(Time(7_000)).map(|(_, _, item)| item), Some("late"));
+        assert_eq!(pop(&mut queue, 0).map(|(_, _, item)| item), Some("now"));
+        assert_eq!((pop(&mut queue, 0), queue.wake()), (None, Some(Time(7_000))));
+        assert_eq!(pop(&mut queue, 7_000).map(|(_, _, item)| item), Some("late"));
     }
 
     #[test]
@@ -450,8 +539,67 @@ mod tests {
         queue.push(admin, Lane::Kill, "second", Time(0));
         queue.push(admin, Lane::Sweep, "sweep", Time(0));
         let order: Vec<_> =
-            std::iter::from_fn(|| queue.pop(Time(0))).map(|(_, _, item)| item).collect();
+            std::iter::from_fn(|| pop(&mut queue, 0)).map(|(_, _, item)| item).collect();
         assert_eq!(order, ["first", "sweep"]);
         assert_eq!(queue.wake(), Some(Time(1_000)));
+    }
+
+    #[test]
+    fn a_window_of_nothing_forbids_the_lane_from_the_start() {
+        let none = Some(Rate { count: 0, per_ms: 1_000 });
+        let bare = limits(5, None);
+        assert!(!Lane::Kill.forbidden(&bare));
+        assert!(Lane::Kill.forbidden(&Limits { revoke: none, ..bare.clone() }));
+        assert!(!Lane::Make.forbidden(&Limits { revoke: none, ..bare.clone() }));
+        assert!(Lane::Make.forbidden(&Limits { calls: none, ..bare }));
+    }
+
+    #[test]
+    fn an_address_that_hangs_leaves_every_other_its_share() {
+        let mut queue = Queue::default();
+        for n in 0..IN_FLIGHT + 10 {
+            let own = queue.account(&account(&format!("old:{n}")), &limits(4, None));
+            queue.push(own, Lane::Kill, "hangs", Time(0));
+        }
+        while pop(&mut queue, 0).is_some() {}
+        assert_eq!(queue.in_flight, IN_FLIGHT);
+        let live = Account { address: "other".to_owned(), acting: "admin".to_owned() };
+        let live = queue.account(&live, &limits(10, None));
+        for _ in 0..5 {
+            queue.push(live, Lane::Make, "goes", Time(0));
+        }
+        let gone = std::iter::from_fn(|| pop(&mut queue, 0)).map(|(.., item)| item);
+        assert_eq!(gone.collect::<Vec<_>>(), ["goes"; SHARE]);
+        queue.answered(live, Time(1));
+        assert_eq!(pop(&mut queue, 1).map(|(.., item)| item), Some("goes"));
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_costs_nothing() {
+        let mut queue = Queue::default();
+        let admin = queue.account(&account("admin"), &limits(5, Some((1, 1_000))));
+        queue.push(admin, Lane::Kill, 1, Time(0));
+        queue.push(admin, Lane::Kill, 2, Time(0));
+        let next = queue.pop(Time(0), |item| *item == 2);
+        assert_eq!(next.map(|(.., item)| item), Some(2));
+        queue.push(admin, Lane::Kill, 3, Time(0));
+        queue.push(admin, Lane::Make, 4, Time(0));
+        assert_eq!(queue.take_out(Time(0), |item| *item == 4), [3]);
+        assert_eq!((pop(&mut queue, 999), queue.wake()), (None, Some(Time(1_000))));
+        assert_eq!(pop(&mut queue, 1_000).map(|(.., item)| item), Some(4));
+    }
+
+    #[test]
+    fn many_accounts_behind_one_shut_window_cost_one_timer() {
+        let mut queue = Queue::default();
+        let mut tight = limits(4, None);
+        tight.refused = Some(Rate { count: 1, per_ms: 100 });
+        for n in 0..1_000 {
+            let own = queue.account(&account(&format!("old:{n}")), &tight);
+            queue.push(own, Lane::Refused, n, Time(0));
+        }
+        assert_eq!(pop(&mut queue, 0).map(|(.., item)| item), Some(0));
+        assert_eq!((pop(&mut queue, 0), queue.timers.len()), (None, 1));
+        assert_eq!(pop(&mut queue, 100).map(|(.., item)| item), Some(1));
     }
 }

@@ -4,54 +4,60 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Party, Reason, RoleIndex, Subject, Time, Verb, Wall, Why};
-use super::capability::{Actor, StepCapability};
-use super::credential::{Issued, Machine, Side, Try};
-use super::plan::{Acting, Phase, Plan, Planned, PlannedKind};
+use super::call::{Party, Reason, RoleIndex, Row, Subject, Time, Values, Verb, Wall, Why};
+use super::capability::{Actor, Effect, PartType, StepCapability, Way};
+use super::credential::{Issued, Machine, Side, Steps, Try};
+use super::plan::{Acting, KnownSide, Phase, Plan, Planned, PlannedKind};
 use super::queue::Lane;
+use super::report::{Mode, Revoke};
+use super::sweep::Lists;
 use super::verdict::Sight;
 
 /// A credential that acts without being rotated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ActorState {
+pub(super) struct ActorState {
     /// Reading it.
-    pub read: Try,
+    pub(super) read: Try,
+    /// How often that was tried.
+    pub(super) reads: u32,
     /// What was read.
-    pub side: Side,
+    pub(super) side: Side,
 }
 
 /// The agent of a role, and its evidence.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RoleState {
+pub(super) struct RoleState {
     /// Ending the agent.
-    pub stop: Try,
+    pub(super) stop: Try,
     /// When it was ended.
-    pub stopped_at: Option<Wall>,
+    pub(super) stopped_at: Option<Wall>,
     /// Saving the evidence.
-    pub preserve: Try,
+    pub(super) preserve: Try,
     /// The archive and its SHA-256.
-    pub archive: Option<(String, String)>,
+    pub(super) archive: Option<(String, String)>,
     /// What could not be saved.
-    pub gaps: Vec<String>,
-    /// How often stop or preserve was tried.
-    pub tries: u32,
+    pub(super) gaps: Vec<String>,
+    /// How often the agent's end was tried.
+    pub(super) stops: u32,
+    /// How often the evidence was tried.
+    pub(super) preserves: u32,
 }
 
 /// The negative control of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SightState {
+pub(super) struct SightState {
     /// What it showed; none until it is settled.
-    pub sight: Option<Sight>,
+    pub(super) sight: Option<Sight>,
     /// A made-up credential is under way.
-    pub flying: bool,
+    pub(super) flying: bool,
     /// Layers of the probe.
-    pub layers: super::credential::Layers,
+    pub(super) layers: super::credential::Layers,
     /// Unclear answers so far.
-    pub unclear: u32,
+    pub(super) unclear: u32,
     /// Not before.
-    pub next: Time,
+    pub(super) next: Time,
     /// Who waits for it.
-    pub waiting: BTreeSet<Subject>,
+    pub(super) waiting: BTreeSet<Subject>,
 }
 
 /// Whether a step can be made.
@@ -74,6 +80,21 @@ pub(super) struct Want {
     pub(super) lane: Lane,
 }
 
+/// What a machine needs to know of the others, counted by the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Around {
+    /// Somebody still needs this one as admin or client.
+    pub(super) needed: bool,
+    /// A call that uses the old one as admin or client is under way.
+    pub(super) in_use: bool,
+    /// Some that die with this one are not ready for that.
+    pub(super) group_pending: bool,
+    /// One of the group cannot be replaced.
+    pub(super) group_broken: bool,
+    /// This one dies with another whose revocation is still to come.
+    pub(super) leader_is_to_revoke: bool,
+}
+
 /// The view of one machine.
 pub(super) struct Scene<'a> {
     pub(super) plan: &'a Plan,
@@ -85,7 +106,11 @@ pub(super) struct Scene<'a> {
     pub(super) actors: &'a [ActorState],
     pub(super) machines: &'a [Machine],
     pub(super) roles: &'a [RoleState],
+    pub(super) lists: &'a Lists,
+    /// Handles known at this provider.
+    pub(super) known: Option<&'a BTreeSet<String>>,
     pub(super) sight: Option<&'a SightState>,
+    pub(super) around: Around,
     /// The list of this credential's owner was read again, or will not be.
     pub(super) swept: bool,
     /// Nothing new is begun.
@@ -123,6 +148,14 @@ impl Scene<'_> {
         let kind = self.plan.kind(planned.kind).ok_or_else(unreadable)?;
         if machine.new_identity.is_some() {
             return Ok(party(kind, &planned.vars, &machine.new));
+        }
+        let proves = planned.phases.get(usize::from(machine.at)..).unwrap_or_default();
+        let goes_on = matches!(self.plan.mode, Mode::Restore | Mode::Verify);
+        if goes_on && machine.has_new() && proves.contains(&Phase::ProveNew) && !machine.closed {
+            return Err(Ready::Later);
+        }
+        if matches!(machine.revoke, Revoke::Accepted | Revoke::Lost) {
+            return Err(Ready::Never(Reason::ActorRefused.into()));
         }
         match &machine.read {
             Try::Done => Ok(party(kind, &planned.vars, &machine.old)),
@@ -179,15 +212,10 @@ impl Scene<'_> {
             if self.knows(machine, verb, name) {
                 continue;
             }
-            if !machine.read.settled()
-                || machine.learn == Try::Flying
-                || machine.find == Try::Flying
-                || machine.look == Try::Flying
-            {
-                later = true;
-            } else {
+            if !self.may_come(machine, name) {
                 return Ready::Never(Reason::MissingValue.into());
             }
+            later = true;
         }
         if later { Ready::Later } else { Ready::Now }
     }
@@ -205,13 +233,27 @@ impl Scene<'_> {
             || (matches!(head, "ttl" | "expires") && self.planned.ttl_ms.is_some())
             || head == "jwt"
             // A step of a making verb takes what its later steps need.
-            || (makes(verb) && machine.steps.step > 0)
+            || (makes(verb) && machine.issue.step > 0)
+    }
+
+    /// Whether a public value can still be brought by what Baseline asks for.
+    fn may_come(&self, machine: &Machine, name: &str) -> bool {
+        let takes = |verb| {
+            let mut steps = self.ways(verb).iter().flat_map(|way: &Way| &way.steps);
+            steps.any(|step| step.takes.iter().any(|taken| taken == name))
+        };
+        let is_handle = name == "handle";
+        let by_read = is_handle || self.kind.can.parts.contains_key(name);
+        (by_read && !machine.read.settled())
+            || (!machine.learn.settled() && takes(Verb::Learn))
+            || (!machine.find.settled() && (is_handle || takes(Verb::Find)))
+            || (!machine.look.settled() && (name == "who" || takes(Verb::Probe)))
     }
 
     /// Whether this credential's role may be written to: its agent is ended and its evidence
     /// saved, or nobody named a way.
     pub(super) fn role_quiet(&self) -> Ready {
-        let RoleIndex(index) = self.planned.role;
+        let Some(RoleIndex(index)) = self.planned.role else { return Ready::Now };
         let Some(role) = self.roles.get(index as usize) else { return Ready::Now };
         match (&role.stop, &role.preserve) {
             (Try::Done, Try::Done) => Ready::Now,
@@ -220,27 +262,172 @@ impl Scene<'_> {
         }
     }
 
-    /// Whether no call of those that need this one as their admin is under way.
-    pub(super) fn nobody_uses_it_now(&self) -> bool {
-        self.planned.serves.iter().all(|subject| {
-            self.machines.get(subject.0 as usize).is_none_or(|machine| !machine.steps.flying)
-        })
+    /// The ways of a verb; empty where the kind has none.
+    pub(super) fn ways(&self, verb: Verb) -> &[Way] {
+        self.kind.can.ways(verb)
     }
 
-    /// Whether every credential that needs this one as its admin has made its last call.
-    pub(super) fn no_longer_needed(&self) -> bool {
-        self.planned.serves.iter().all(|subject| {
-            let Some(planned) = self.plan.planned(*subject) else { return true };
-            let Some(machine) = self.machines.get(subject.0 as usize) else { return true };
-            match machine.phase(&planned.phases) {
-                None | Some(Phase::ProveOld | Phase::Sweep) => true,
-                Some(Phase::ProveNew | Phase::Deliver) => {
-                    !planned.phases[usize::from(machine.at)..].contains(&Phase::Revoke)
-                }
-                Some(_) => false,
-            }
-        })
+    /// A step of a way.
+    pub(super) fn step(&self, verb: Verb, way: u16, step: u16) -> Option<&StepCapability> {
+        self.ways(verb).get(usize::from(way))?.steps.get(usize::from(step))
     }
+
+    /// The first layer of the probe, where it may be used: what it costs needs leave, and what it
+    /// sends goes to somebody.
+    pub(super) fn probe(&self) -> Option<&Way> {
+        match self.kind.can.effect {
+            Effect::None | Effect::Mints | Effect::Extends => self.ways(Verb::Probe).first(),
+            Effect::Costs | Effect::Sends => None,
+        }
+    }
+
+    /// Layers of this kind's probe.
+    pub(super) fn layers(&self) -> u16 {
+        u16::try_from(self.ways(Verb::Probe).len()).unwrap_or(u16::MAX)
+    }
+
+    /// Whether every way of issue waits for a person.
+    pub(super) fn asks_a_person(&self) -> bool {
+        let ways = self.ways(Verb::Issue);
+        !ways.is_empty() && ways.iter().all(|way| way.person)
+    }
+
+    /// The part that is the provider's id of the credential.
+    pub(super) fn handle_part(&self) -> Option<&str> {
+        let mut parts = self.kind.can.parts.iter();
+        let found = parts.find(|(_, part)| part.part_type == PartType::Handle);
+        found.map(|(name, _)| name.as_str())
+    }
+
+    /// The label of the issue with this number of lost ones before it.
+    pub(super) fn label(&self, attempt: u32) -> String {
+        let number = self.subject.0;
+        match attempt {
+            0 => format!("{}-{number}", self.plan.label),
+            tries => format!("{}-{number}-{tries}", self.plan.label),
+        }
+    }
+
+    /// Whether an earlier run saw this very value accepted: as its old one, or as the new one that
+    /// it proved and delivered.
+    pub(super) fn journal_knows(&self, fingerprint: &str) -> bool {
+        let same = |side: &Option<KnownSide>| {
+            side.as_ref().is_some_and(|side| side.fingerprint == fingerprint)
+        };
+        !fingerprint.is_empty()
+            && self.planned.earlier.as_ref().is_some_and(|earlier| {
+                (earlier.accepted_as.is_some() && same(&earlier.old))
+                    || (earlier.new_accepted_as.is_some() && same(&earlier.new))
+                    || (earlier.delivered && same(&earlier.new))
+            })
+    }
+
+    /// The phases from one on.
+    pub(super) fn phases_from(&self, at: u16) -> &[Phase] {
+        self.planned.phases.get(usize::from(at)..).unwrap_or_default()
+    }
+
+    pub(super) fn in_baseline(&self, machine: &Machine) -> bool {
+        machine.phase(&self.planned.phases) == Some(Phase::Baseline)
+    }
+
+    /// Whether a phase stands before the revocation in this script.
+    pub(super) fn comes_before_revoke(&self, phase: Phase) -> bool {
+        let at = |wanted| self.planned.phases.iter().position(|one| *one == wanted);
+        matches!((at(phase), at(Phase::Revoke)), (Some(a), Some(b)) if a < b)
+    }
+
+    /// The one whose revocation ends this one too.
+    pub(super) fn leader(&self) -> Option<&Machine> {
+        self.planned.leader.and_then(|at| self.machines.get(at.0 as usize))
+    }
+
+    /// Whether the leader was revoked, and in a way that kills as wide as the kind says.
+    pub(super) fn died_with(&self, leader: &Machine) -> bool {
+        let kind = self
+            .planned
+            .leader
+            .and_then(|at| self.plan.planned(at))
+            .and_then(|planned| self.plan.kind(planned.kind));
+        let Some((kind, way)) = kind.zip(leader.revoked_way) else { return false };
+        let blast = kind.can.ways(Verb::Revoke).get(usize::from(way));
+        let blast = blast.and_then(|way| way.blast.as_ref()).unwrap_or(&kind.can.blast);
+        leader.revoke == Revoke::Accepted && blast.kills >= self.kind.can.blast.kills
+    }
+
+    /// A way of revoking something by its handle alone, not signed by itself.
+    pub(super) fn orphan_way(&self, taken: &Values, tried: &Steps) -> Option<u16> {
+        let at_hand = |name: &String| {
+            let acting = match name.split_once('.').unwrap_or((name, "")) {
+                ("admin", which) => self.admin(which),
+                ("client", _) => self.planned.client,
+                _ => None,
+            };
+            acting.is_some_and(|acting| self.acting(acting).is_ok())
+        };
+        let known = |name: &String| {
+            name == "handle" || self.planned.vars.contains_key(name) || taken.contains_key(name)
+        };
+        let fits = |way: &Way| {
+            way.steps.iter().any(|step| step.needs.iter().any(|name| name == "handle"))
+                && way
+                    .steps
+                    .iter()
+                    .all(|step| names(step).iter().all(at_hand) && step.needs.iter().all(known))
+        };
+        (0..)
+            .zip(self.ways(Verb::Revoke))
+            .find(|(number, way)| {
+                !tried.refused.contains(number)
+                    && !self.planned.ways_left_out.contains(number)
+                    && fits(way)
+            })
+            .map(|(number, _)| number)
+    }
+
+    /// Whether this kind's list shows the label that was given.
+    pub(super) fn lists_labels(&self) -> bool {
+        lists_labels(self.kind)
+    }
+
+    /// Without labels, an issue waits for the list that shows what was there before.
+    pub(super) fn list_is_awaited(&self) -> bool {
+        !self.lists_labels() && self.lists.before_is_pending(self.subject)
+    }
+
+    /// What an issue made whose answer was lost: by its label, else the one new handle.
+    pub(super) fn made_here(&self, machine: &Machine, rows: Vec<Row>) -> Option<Row> {
+        if self.lists_labels() {
+            let label = self.label(machine.attempts);
+            return rows
+                .into_iter()
+                .find(|row| !row.revoked && row.label.as_deref() == Some(label.as_str()));
+        }
+        let before = self.lists.before(self.subject)?;
+        let others_make = self.lists.members_of(self.subject).iter().any(|other| {
+            *other != self.subject
+                && self.machines.get(other.0 as usize).is_some_and(|other| {
+                    other.issue.sent || other.issued == Issued::Looking || other.missing > 0
+                })
+        });
+        if others_make {
+            return None;
+        }
+        let known = |handle: &str| self.known.is_some_and(|known| known.contains(handle));
+        let mut new = rows
+            .into_iter()
+            .filter(|row| !row.revoked && !before.contains(&row.handle) && !known(&row.handle));
+        match (new.next(), new.next()) {
+            (Some(only), None) => Some(only),
+            _ => None,
+        }
+    }
+}
+
+/// Whether this kind's list shows labels.
+pub(super) fn lists_labels(kind: &PlannedKind) -> bool {
+    let steps = kind.can.ways(Verb::Find).iter().flat_map(|way| &way.steps);
+    steps.into_iter().any(|step| step.takes.iter().any(|name| name == "label"))
 }
 
 fn makes(verb: Verb) -> bool {
@@ -278,12 +465,5 @@ pub(super) fn party(kind: &PlannedKind, vars: &super::call::Values, side: &Side)
         public,
         secrets: side.secrets.clone(),
         made_up: false,
-    }
-}
-
-impl Machine {
-    /// Whether a new one is there to be used.
-    pub(super) fn has_new(&self) -> bool {
-        self.issued == Issued::Yes
     }
 }

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Row, Subject, Verb};
+use super::call::{Row, Subject, Time, Verb};
 use super::capability::Actor;
 use super::plan::{Phase, Plan, Planned};
 
 /// Rows of one reading, and whether it came to the end.
-pub type Listing = (Vec<Row>, bool);
+pub(super) type Listing = (Vec<Row>, bool);
 
 /// An unrecognised credential: live at the provider, known to nobody.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stranger {
+pub(super) struct Stranger {
     /// Its row.
-    pub row: Row,
+    pub(super) row: Row,
     /// It was not there when the run began.
-    pub minted_during_run: bool,
+    pub(super) minted_during_run: bool,
 }
 
 /// How a reading stands.
@@ -38,6 +38,8 @@ struct List {
     before: Reading,
     handles_before: Option<BTreeSet<String>>,
     after: Reading,
+    /// When the second reading was asked for.
+    asked: Option<Time>,
     /// The second reading came to its end.
     complete: bool,
     rows: Vec<Row>,
@@ -46,7 +48,7 @@ struct List {
 
 /// Every list of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Lists {
+pub(super) struct Lists {
     lists: Vec<List>,
     of: Vec<Option<u32>>,
     #[serde(with = "super::pairs")]
@@ -70,9 +72,10 @@ impl Lists {
                 if number == next {
                     all.lists.push(List::led_by(subject));
                 }
-                let list = &mut all.lists[number as usize];
-                list.members.push(subject);
-                list.missing.insert(subject);
+                if let Some(list) = all.lists.get_mut(number as usize) {
+                    list.members.push(subject);
+                    list.missing.insert(subject);
+                }
                 number
             }));
         }
@@ -98,7 +101,7 @@ impl Lists {
     }
 
     /// A credential has nothing left but the sweep; the list to be read when it was the last.
-    pub(super) fn arrived(&mut self, subject: Subject) -> Option<(u32, Subject)> {
+    pub(super) fn arrived(&mut self, subject: Subject, now: Time) -> Option<(u32, Subject)> {
         let number = self.number(subject)?;
         let list = self.lists.get_mut(number as usize)?;
         list.missing.remove(&subject);
@@ -106,34 +109,44 @@ impl Lists {
             return None;
         }
         list.after = Reading::Asked;
+        list.asked = Some(now);
         Some((number, list.leader))
     }
 
-    /// Takes a reading; true if it was the second and came to something.
-    pub(super) fn took(&mut self, number: u32, listing: Option<Listing>) -> bool {
-        let Some(list) = self.lists.get_mut(number as usize) else { return false };
-        if list.after == Reading::Asked {
-            list.after = Reading::Done;
-            if let Some((rows, complete)) = listing {
-                list.complete = complete;
-                list.rows = rows;
-                return true;
-            }
-        } else {
+    /// A reading that was asked for has left the line unasked.
+    pub(super) fn dropped(&mut self, number: u32, after: bool) {
+        if let Some(list) = self.lists.get_mut(number as usize) {
+            let reading = if after { &mut list.after } else { &mut list.before };
+            *reading = Reading::NotAsked;
+        }
+    }
+
+    /// Takes a reading.
+    pub(super) fn took(&mut self, number: u32, after: bool, listing: Option<Listing>) {
+        let Some(list) = self.lists.get_mut(number as usize) else { return };
+        if !after {
             list.before = Reading::Done;
             if let Some((rows, true)) = listing {
                 list.handles_before = Some(rows.into_iter().map(|row| row.handle).collect());
             }
+            return;
         }
-        false
+        list.after = Reading::Done;
+        if let Some((rows, complete)) = listing {
+            list.complete = complete;
+            list.rows = rows;
+        }
     }
 
-    /// Splits the second reading: what is ours by its label comes back, strangers stay here.
+    /// Splits the second reading: what is ours comes back, strangers stay here. Ours is what has a
+    /// label of this run; where the list shows no labels and the run made one thing that it lost,
+    /// the one thing that is new.
     pub(super) fn sort_out(
         &mut self,
         number: u32,
         known: &BTreeSet<String>,
-        prefix: &str,
+        prefix: Option<&str>,
+        missing: u32,
     ) -> Vec<Row> {
         let Some(list) = self.lists.get_mut(number as usize) else { return Vec::new() };
         let mut orphans = Vec::new();
@@ -141,14 +154,45 @@ impl Lists {
             if row.revoked || known.contains(&row.handle) {
                 continue;
             }
-            if row.label.as_deref().is_some_and(|label| label.starts_with(prefix)) {
+            let labelled =
+                |prefix: &str| row.label.as_ref().is_some_and(|it| it.starts_with(prefix));
+            if prefix.is_some_and(labelled) {
                 orphans.push(row);
                 continue;
             }
             let there = list.handles_before.as_ref().map(|before| before.contains(&row.handle));
             list.strangers.push(Stranger { minted_during_run: there == Some(false), row });
         }
+        if prefix.is_none() && missing == 1 && list.complete {
+            let mut new = list.strangers.iter().enumerate().filter(|(_, it)| it.minted_during_run);
+            if let (Some((at, _)), None) = (new.next(), new.next()) {
+                orphans.push(list.strangers.remove(at).row);
+            }
+        }
         orphans
+    }
+
+    /// The second reading came to its end, and shows nothing new that nobody knows: what an issue
+    /// made whose answer was lost would stand in it.
+    pub(super) fn accounts_for_all(&self, number: u32) -> bool {
+        self.lists.get(number as usize).is_some_and(|list| {
+            list.complete && list.strangers.iter().all(|stranger| !stranger.minted_during_run)
+        })
+    }
+
+    /// Whether the first reading is still to come or under way.
+    pub(super) fn before_is_pending(&self, subject: Subject) -> bool {
+        self.list(subject).is_some_and(|list| list.before != Reading::Done)
+    }
+
+    /// Handles of the first reading, where it came to its end.
+    pub(super) fn before(&self, subject: Subject) -> Option<&BTreeSet<String>> {
+        self.list(subject)?.handles_before.as_ref()
+    }
+
+    /// Everybody of this credential's list.
+    pub(super) fn members_of(&self, subject: Subject) -> &[Subject] {
+        self.list(subject).map_or(&[], |list| &list.members)
     }
 
     /// Whether the second reading of this credential's list is over, or there is none.
@@ -156,11 +200,21 @@ impl Lists {
         self.list(subject).is_none_or(|list| list.after == Reading::Done)
     }
 
-    /// The second reading was due and did not come to its end.
+    /// When the second reading was asked for.
+    pub(super) fn asked(&self, subject: Subject) -> Option<Time> {
+        self.list(subject)?.asked
+    }
+
+    /// The second reading was asked for and did not come to its end.
     pub(super) fn unread(&self, subject: Subject) -> bool {
         self.list(subject).is_some_and(|list| {
-            list.leader == subject && list.after == Reading::Done && !list.complete
+            list.leader == subject && list.after != Reading::NotAsked && !list.complete
         })
+    }
+
+    /// The second reading came to its end.
+    pub(super) fn read_to_end(&self, subject: Subject) -> bool {
+        self.list(subject).is_some_and(|list| list.after == Reading::Done && list.complete)
     }
 
     /// Strangers under this credential's owner; told of the first that has that owner.
@@ -172,13 +226,13 @@ impl Lists {
     }
 
     /// Everybody of a list.
-    pub(super) fn members(&self, number: u32) -> Vec<Subject> {
-        self.lists.get(number as usize).map_or_else(Vec::new, |list| list.members.clone())
+    pub(super) fn members(&self, number: u32) -> &[Subject] {
+        self.lists.get(number as usize).map_or(&[], |list| &list.members)
     }
 
     /// Those that die with this one.
-    pub(super) fn followers(&self, leader: Subject) -> Vec<Subject> {
-        self.followers.get(&leader).cloned().unwrap_or_default()
+    pub(super) fn followers(&self, leader: Subject) -> &[Subject] {
+        self.followers.get(&leader).map_or(&[], Vec::as_slice)
     }
 
     fn number(&self, subject: Subject) -> Option<u32> {
@@ -199,6 +253,7 @@ impl List {
             before: Reading::NotAsked,
             handles_before: None,
             after: Reading::NotAsked,
+            asked: None,
             complete: false,
             rows: Vec::new(),
             strangers: Vec::new(),

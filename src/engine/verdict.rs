@@ -74,6 +74,8 @@ pub struct Evidence {
     pub revoke_accepted: bool,
     /// The time its provider may take is over.
     pub gave_up: bool,
+    /// It was accepted at least once since the revocation.
+    pub answered: bool,
     /// Our journal saw this very value accepted, or its provider lists its handle as revoked.
     pub known: bool,
     /// No verb can revoke it, and it ends by itself.
@@ -111,6 +113,10 @@ pub fn verdict(evidence: &Evidence) -> (Verdict, Option<Unproven>) {
             (Verdict::Expires, None)
         }
         Now::Unknown => unproven(Unproven::NoAnswer),
+        // It flaps: the next replica may accept it again.
+        Now::Refused if evidence.answered && evidence.revoke_accepted && !evidence.gave_up => {
+            (Verdict::Dying, None)
+        }
         Now::Refused => unproven(Unproven::NotHeldLongEnough),
         Now::RefusedForHold { by_name } => match (evidence.sight, evidence.before) {
             (Sight::Blind, _) => unproven(Unproven::BlindProbe),
@@ -146,6 +152,7 @@ mod tests {
         sight: Sight::Sees,
         revoke_accepted: true,
         gave_up: false,
+        answered: false,
         known: false,
         only_expires: false,
     };
@@ -162,6 +169,19 @@ mod tests {
     fn accepted_within_give_up_after_an_accepted_revocation_is_dying() {
         for before in [Before::Accepted, Before::Refused, Before::Unknown] {
             assert_eq!(says(Evidence { before, now: Now::Accepted, ..PROVED }), Verdict::Dying);
+        }
+    }
+
+    #[test]
+    fn one_that_flaps_is_dying_until_its_provider_has_had_its_time() {
+        let flaps = Evidence { now: Now::Refused, answered: true, ..PROVED };
+        assert_eq!(says(flaps), Verdict::Dying);
+        for not in [
+            Evidence { gave_up: true, ..flaps },
+            Evidence { revoke_accepted: false, ..flaps },
+            Evidence { answered: false, ..flaps },
+        ] {
+            assert_eq!(why(not), Some(Unproven::NotHeldLongEnough));
         }
     }
 
@@ -261,7 +281,7 @@ mod tests {
             ] {
                 for control in [Control::Held, Control::NotHeld, Control::None] {
                     for sight in [Sight::Sees, Sight::Blind, Sight::NotAllowed, Sight::Unknown] {
-                        for bits in 0..16u8 {
+                        for bits in 0..32u8 {
                             all.push(Evidence {
                                 before,
                                 now,
@@ -271,6 +291,7 @@ mod tests {
                                 gave_up: bits & 2 != 0,
                                 known: bits & 4 != 0,
                                 only_expires: bits & 8 != 0,
+                                answered: bits & 16 != 0,
                             });
                         }
                     }

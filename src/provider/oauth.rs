@@ -212,7 +212,8 @@ fn ways(kind: Kind, person: bool) -> BTreeMap<Verb, Vec<Way>> {
             add(Verb::Revoke, vec![way([ends(), ends()])]);
             if person {
                 let takes = ["secret", "access", "lives", "scopes"];
-                add(Verb::Issue, vec![way([step(Actor::Client, &["client"], &takes, false)])]);
+                let asks = way([step(Actor::Client, &["client"], &takes, false)]);
+                add(Verb::Issue, vec![Way { person: true, ..asks }]);
             }
         }
         Kind::RotatingGrant => {
@@ -253,7 +254,7 @@ fn learn() -> Way {
 }
 
 fn way<const N: usize>(steps: [StepCapability; N]) -> Way {
-    Way { steps: steps.into(), seen: Seen::Run, privilege: None, blast: None }
+    Way { steps: steps.into(), seen: Seen::Run, privilege: None, blast: None, person: false }
 }
 
 fn step(actor: Actor, parties: &[&str], takes: &[&str], again: bool) -> StepCapability {

@@ -58,6 +58,7 @@ impl Driver for Redis {
             seen: Seen::Run,
             privilege: None,
             blast: None,
+            person: false,
         };
         let needs = |right: &str, way: Way| Way { privilege: Some(right.to_owned()), ..way };
         BTreeMap::from([

@@ -43,6 +43,16 @@ def allow_all(user):
     return None
 
 
+def allow(user, *actions):
+    """These actions and no others, in place of what the user was allowed before."""
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    client("iam").put_user_policy(
+        UserName=user, PolicyName="all", PolicyDocument=json.dumps(policy)
+    )
+    return None
+
+
 def create_key(user):
     key = client("iam").create_access_key(UserName=user)["AccessKey"]
     return {"id": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
@@ -89,7 +99,7 @@ def whoami():
 COMMANDS = {
     function.__name__.replace("_", "-"): function
     for function in (
-        bootstrap, create_user, allow_all, create_key, disable_key, delete_key, list_keys,
+        bootstrap, create_user, allow_all, allow, create_key, disable_key, delete_key, list_keys,
         list_users, create_role, assume_role, whoami,
     )
 }

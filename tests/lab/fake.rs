@@ -30,18 +30,18 @@ pub(super) struct Operation {
 
 /// One request that a fake has heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// `METHOD /path`, without the query.
-    pub request: String,
+    pub(crate) request: String,
     /// What it was answered; nothing if the answer was kept back.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Why the vendor's description would refuse it.
-    pub outside: Option<String>,
+    pub(crate) outside: Option<String>,
 }
 
 /// How a fake treats some requests.
 #[derive(Clone, Debug)]
-pub enum Manners {
+pub(crate) enum Manners {
     /// 500, however often it is asked.
     ServerError,
     /// 429, with or without the seconds to wait.

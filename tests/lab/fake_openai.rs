@@ -50,18 +50,18 @@ const OPERATIONS: &[Operation] = &[
 const CREATED: u64 = 1_760_000_000;
 
 /// A stateful fake of OpenAI's keys.
-pub struct FakeOpenAi {
+pub(crate) struct FakeOpenAi {
     state: Arc<OpenAi>,
     running: Running,
 }
 
 /// A key, and the handle that revokes it: its service account's id, or its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenAiKey {
+pub(crate) struct OpenAiKey {
     /// `svc_acct_...` or `key_...`.
-    pub handle: String,
+    pub(crate) handle: String,
     /// `sk-...`.
-    pub secret: String,
+    pub(crate) secret: String,
 }
 
 struct OpenAi {
@@ -89,7 +89,7 @@ enum Owner {
 
 impl FakeOpenAi {
     /// Starts it on a free port.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let front = Front::new(OPERATIONS);
         let state = Arc::new(OpenAi {
             front: Arc::clone(&front),
@@ -101,27 +101,27 @@ impl FakeOpenAi {
     }
 
     /// For the inventory: `http://127.0.0.1:PORT/v1`.
-    pub fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("{}/v1", self.running.address)
     }
 
     /// A new admin key.
-    pub fn admin_key(&self) -> OpenAiKey {
+    pub(crate) fn admin_key(&self) -> OpenAiKey {
         self.state.add("admin", Owner::Organization)
     }
 
     /// A new service account of a project, with its key.
-    pub fn service_account_key(&self, project: &str, name: &str) -> OpenAiKey {
+    pub(crate) fn service_account_key(&self, project: &str, name: &str) -> OpenAiKey {
         self.state.add(name, account(project))
     }
 
     /// A new key of a person in a project: it can be revoked, not issued.
-    pub fn project_key(&self, project: &str, name: &str) -> OpenAiKey {
+    pub(crate) fn project_key(&self, project: &str, name: &str) -> OpenAiKey {
         self.state.add(name, Owner::Person { project: project.to_owned() })
     }
 
     /// Ends a key behind everybody's back, its service account with it.
-    pub fn revoke(&self, secret: &str) {
+    pub(crate) fn revoke(&self, secret: &str) {
         let mut keys = self.state.keys.lock().unwrap();
         for key in keys.iter_mut().filter(|key| key.secret == secret) {
             (key.listed, key.live) = (false, false);
@@ -129,43 +129,43 @@ impl FakeOpenAi {
     }
 
     /// From now on its probe accepts keys that it never issued, as real servers were seen to do.
-    pub fn accepts_made_up_ones(&self) {
+    pub(crate) fn accepts_made_up_ones(&self) {
         *self.state.blind.lock().unwrap() = true;
     }
 
     /// Whether the server would accept it.
-    pub fn is_alive(&self, secret: &str) -> bool {
+    pub(crate) fn is_alive(&self, secret: &str) -> bool {
         self.state.keys.lock().unwrap().iter().any(|key| key.secret == secret && key.live)
     }
 
     /// Names of what its lists show.
-    pub fn listed(&self) -> Vec<String> {
+    pub(crate) fn listed(&self) -> Vec<String> {
         let keys = self.state.keys.lock().unwrap();
         keys.iter().filter(|key| key.listed).map(|key| key.name.clone()).collect()
     }
 
     /// What is revoked from now on dies so much later.
-    pub fn dies_after(&self, lag: Duration) {
+    pub(crate) fn dies_after(&self, lag: Duration) {
         self.state.front.set_death(Death::After(lag));
     }
 
     /// What is revoked from now on goes on working, whatever the answer says.
-    pub fn lies(&self) {
+    pub(crate) fn lies(&self) {
         self.state.front.set_death(Death::Never);
     }
 
     /// Requests whose `METHOD /path` contains `part` are treated so, until [`Self::behave`].
-    pub fn misbehave(&self, part: &str, manners: Manners) {
+    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
         self.state.front.misbehave(part, manners);
     }
 
     /// From now on all requests are treated well.
-    pub fn behave(&self) {
+    pub(crate) fn behave(&self) {
         self.state.front.behave();
     }
 
     /// Every request heard, in order.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.front.seen()
     }
 }

@@ -35,7 +35,7 @@ const OPERATIONS: &[Operation] = &[
 const LIFE_SECONDS: u32 = 43_200;
 
 /// A stateful fake of Slack's tokens.
-pub struct FakeSlack {
+pub(crate) struct FakeSlack {
     state: Arc<Slack>,
     running: Running,
 }
@@ -66,12 +66,12 @@ enum Life {
 
 impl FakeSlack {
     /// The app's client id.
-    pub const CLIENT_ID: &str = "1111111111.2222222222";
+    pub(crate) const CLIENT_ID: &str = "1111111111.2222222222";
     /// The app's client secret.
-    pub const CLIENT_SECRET: &str = "made-up-client-secret-of-the-lab";
+    pub(crate) const CLIENT_SECRET: &str = "made-up-client-secret-of-the-lab";
 
     /// Starts it on a free port.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let front = Front::new(OPERATIONS);
         let state = Arc::new(Slack { front: Arc::clone(&front), tokens: Mutex::default() });
         let running = serve(&front, router(&state)).await;
@@ -79,63 +79,63 @@ impl FakeSlack {
     }
 
     /// For the inventory, base `api`: `http://127.0.0.1:PORT/api`.
-    pub fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("{}/api", self.running.address)
     }
 
     /// For the inventory, base `hooks`: `http://127.0.0.1:PORT`.
-    pub fn hooks(&self) -> String {
+    pub(crate) fn hooks(&self) -> String {
         self.running.address.clone()
     }
 
     /// A new bot token.
-    pub fn bot_token(&self) -> String {
+    pub(crate) fn bot_token(&self) -> String {
         self.state.add(&random("xoxb-1234567890-1234567890-"), Kind::Bearer)
     }
 
     /// A new pair: access token and refresh token.
-    pub fn rotating_pair(&self) -> (String, String) {
+    pub(crate) fn rotating_pair(&self) -> (String, String) {
         self.state.pair()
     }
 
     /// A new webhook: the URL that Slack would show.
-    pub fn webhook(&self) -> String {
+    pub(crate) fn webhook(&self) -> String {
         let path = format!("T1/B1/{}", &random("")[..24]);
         format!("https://hooks.slack.com/services/{}", self.state.add(&path, Kind::Webhook))
     }
 
     /// Ends a webhook, as a person does on the app's page.
-    pub fn remove_webhook(&self, url: &str) {
+    pub(crate) fn remove_webhook(&self, url: &str) {
         self.state.kill(url.trim_start_matches("https://hooks.slack.com/services/"));
     }
 
     /// Whether the server would accept that token or webhook.
-    pub fn is_alive(&self, value: &str) -> bool {
+    pub(crate) fn is_alive(&self, value: &str) -> bool {
         self.state.is_live(value.trim_start_matches("https://hooks.slack.com/services/"))
     }
 
     /// What is revoked from now on dies so much later.
-    pub fn dies_after(&self, lag: Duration) {
+    pub(crate) fn dies_after(&self, lag: Duration) {
         self.state.front.set_death(Death::After(lag));
     }
 
     /// What is revoked from now on goes on working, whatever the answer says.
-    pub fn lies(&self) {
+    pub(crate) fn lies(&self) {
         self.state.front.set_death(Death::Never);
     }
 
     /// Requests whose `METHOD /path` contains `part` are treated so, until [`Self::behave`].
-    pub fn misbehave(&self, part: &str, manners: Manners) {
+    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
         self.state.front.misbehave(part, manners);
     }
 
     /// From now on all requests are treated well.
-    pub fn behave(&self) {
+    pub(crate) fn behave(&self) {
         self.state.front.behave();
     }
 
     /// Every request heard, in order.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.front.seen()
     }
 }

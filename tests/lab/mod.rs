@@ -19,16 +19,18 @@ mod moto;
 mod oidc;
 mod redis;
 mod server;
+mod wire;
 
-pub use fake::{Manners, Seen};
-pub use fake_openai::{FakeOpenAi, OpenAiKey};
-pub use fake_slack::FakeSlack;
-pub use moto::{AwsKey, Moto, moto};
-pub use oidc::{Oidc, oidc};
-pub use redis::{Connection, Redis, Value, redis};
+pub(crate) use fake::{Manners, Seen};
+pub(crate) use fake_openai::{FakeOpenAi, OpenAiKey};
+pub(crate) use fake_slack::FakeSlack;
+pub(crate) use moto::{AwsKey, Moto, moto};
+pub(crate) use oidc::{Oidc, oidc};
+pub(crate) use redis::{Connection, Redis, Value, redis};
+pub(crate) use wire::Wire;
 
 /// Says that a server is not there; with `CI=true` that is a failure.
-pub fn missing(what: &str) {
+pub(crate) fn missing(what: &str) {
     assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{what} is missing: run tests/run");
     // Not `eprintln!`, which the harness keeps to itself when a test passes.
     let _ = writeln!(std::io::stderr(), "skipped: {what} is missing: run tests/run");

@@ -6,27 +6,27 @@ use super::server::{Server, answers};
 use super::{cache, missing, source};
 
 /// An AWS access key.
-pub struct AwsKey {
+pub(crate) struct AwsKey {
     /// `AKIA...`
-    pub id: String,
+    pub(crate) id: String,
     /// Its secret.
-    pub secret: String,
+    pub(crate) secret: String,
     /// The token of a session's key.
-    pub session: Option<String>,
+    pub(crate) session: Option<String>,
 }
 
 /// An AWS-like server with signatures and policies checked.
-pub struct Moto {
+pub(crate) struct Moto {
     /// For `AWS_ENDPOINT_URL`.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     /// A key of the user `admin`, who may do everything.
-    pub admin: AwsKey,
+    pub(crate) admin: AwsKey,
     _server: Server,
 }
 
 /// Starts moto. As it is, it answers 200 to `UpdateAccessKey Inactive` and goes on accepting the
 /// key; `patched`, an inactive key is refused, as by AWS.
-pub fn moto(patched: bool) -> Option<Moto> {
+pub(crate) fn moto(patched: bool) -> Option<Moto> {
     let python = cache().join("python/bin/python");
     if !python.exists() {
         missing("moto");
@@ -56,23 +56,30 @@ pub fn moto(patched: bool) -> Option<Moto> {
 
 impl Moto {
     /// What `tests/lab/aws.py` says, asked with that key.
-    pub fn ask(&self, key: &AwsKey, command: &[&str]) -> Value {
+    pub(crate) fn ask(&self, key: &AwsKey, command: &[&str]) -> Value {
         ask(&self.endpoint, key, command)
     }
 
     /// A new user, who may do nothing, with one key.
-    pub fn user(&self, name: &str) -> AwsKey {
+    pub(crate) fn user(&self, name: &str) -> AwsKey {
         self.ask(&self.admin, &["create-user", name]);
         self.key(name)
     }
 
+    /// What a user may do from now on, and nothing else.
+    pub(crate) fn allow(&self, user: &str, actions: &[&str]) {
+        let command: Vec<&str> =
+            ["allow", user].into_iter().chain(actions.iter().copied()).collect();
+        assert!(self.ask(&self.admin, &command).is_null());
+    }
+
     /// One more key of a user.
-    pub fn key(&self, user: &str) -> AwsKey {
+    pub(crate) fn key(&self, user: &str) -> AwsKey {
         AwsKey::from(self.ask(&self.admin, &["create-key", user]))
     }
 
     /// Key ids of a user, and whether AWS would call each `Active`.
-    pub fn keys(&self, user: &str) -> Vec<(String, String)> {
+    pub(crate) fn keys(&self, user: &str) -> Vec<(String, String)> {
         let keys = self.ask(&self.admin, &["list-keys", user]);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         keys.as_array()
@@ -83,7 +90,7 @@ impl Moto {
     }
 
     /// Whether the key is accepted by `GetCallerIdentity`, which needs no permission.
-    pub fn is_alive(&self, key: &AwsKey) -> bool {
+    pub(crate) fn is_alive(&self, key: &AwsKey) -> bool {
         self.ask(key, &["whoami"]).is_string()
     }
 }

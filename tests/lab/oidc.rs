@@ -7,29 +7,29 @@ use super::server::{START, Server};
 use super::{cache, missing, source};
 
 /// node-oidc-provider, a certified OAuth and OpenID Connect server.
-pub struct Oidc {
+pub(crate) struct Oidc {
     /// `http://127.0.0.1:PORT`; the metadata is below it.
-    pub issuer: String,
+    pub(crate) issuer: String,
     _server: Server,
 }
 
 /// The clients and the initial access token that `tests/lab/oidc/server.mjs` knows.
 impl Oidc {
     /// The role's client: client credentials, refresh, device flow.
-    pub const CLIENT: &str = "mail-agent";
+    pub(crate) const CLIENT: &str = "mail-agent";
     /// Sees other clients' tokens, as a resource server would.
-    pub const AUDITOR: &str = "auditor";
+    pub(crate) const AUDITOR: &str = "auditor";
     /// Registers new clients (RFC 7591).
-    pub const INITIAL_ACCESS_TOKEN: &str = "made-up-initial-access-token";
+    pub(crate) const INITIAL_ACCESS_TOKEN: &str = "made-up-initial-access-token";
 
     /// The secret of one of its clients.
-    pub fn client_secret(client: &str) -> String {
+    pub(crate) fn client_secret(client: &str) -> String {
         format!("{client}-made-up-secret-of-the-lab")
     }
 }
 
 /// Starts it; it chooses its own port.
-pub fn oidc() -> Option<Oidc> {
+pub(crate) fn oidc() -> Option<Oidc> {
     let packages = cache().join("npm/oidc/node_modules");
     if !packages.is_dir() {
         missing("oidc-provider");

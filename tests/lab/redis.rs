@@ -12,18 +12,18 @@ use super::server::{Server, connect};
 use super::{cache, missing};
 
 /// A Redis with an ACL file, so that `ACL SAVE` works.
-pub struct Redis {
+pub(crate) struct Redis {
     /// `redis://127.0.0.1:PORT`.
-    pub address: String,
+    pub(crate) address: String,
     /// The ACL file: what `ACL SAVE` wrote.
-    pub acl_file: PathBuf,
+    pub(crate) acl_file: PathBuf,
     server: Server,
     _folder: TempDir,
 }
 
 /// What Redis answers; an error is the `Err` of [`Connection::ask`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum Value {
     /// `+OK`, or a bulk string.
     Text(String),
     /// `:1`.
@@ -35,11 +35,11 @@ pub enum Value {
 }
 
 /// An authenticated connection, open until dropped.
-pub struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection(BufReader<TcpStream>);
 
 /// Starts Redis with `acl` as its ACL file: `user NAME on >PASSWORD ~* &* +@all`, line by line.
 /// It must define `default`; where it does not, that user is off.
-pub fn redis(acl: &str) -> Option<Redis> {
+pub(crate) fn redis(acl: &str) -> Option<Redis> {
     let Some((program, libraries)) = program() else {
         missing("redis-server");
         return None;
@@ -68,22 +68,29 @@ pub fn redis(acl: &str) -> Option<Redis> {
 
 impl Redis {
     /// A connection authenticated as that user; Redis's own words where it refuses.
-    pub fn connect(&self, user: &str, password: &str) -> Result<Connection, String> {
+    pub(crate) fn connect(&self, user: &str, password: &str) -> Result<Connection, String> {
         let stream = connect(self.server.port).map_err(|error| error.to_string())?;
         let mut connection = Connection(BufReader::new(stream));
         connection.ask(&["AUTH", user, password])?;
         Ok(connection)
     }
 
-    /// Whether that password is accepted for that user.
-    pub fn is_alive(&self, user: &str, password: &str) -> bool {
-        self.connect(user, password).is_ok()
+    /// Whether that password is accepted for that user. A connection that is cut while it says so,
+    /// as an eviction cuts every one of that user, is made again.
+    pub(crate) fn is_alive(&self, user: &str, password: &str) -> bool {
+        loop {
+            match self.connect(user, password) {
+                Ok(_) => return true,
+                Err(words) if words.starts_with("WRONGPASS") => return false,
+                Err(words) => eprintln!("redis: {words}; connecting again"),
+            }
+        }
     }
 }
 
 impl Connection {
     /// Sends one command; Redis's own words where it refuses.
-    pub fn ask(&mut self, command: &[&str]) -> Result<Value, String> {
+    pub(crate) fn ask(&mut self, command: &[&str]) -> Result<Value, String> {
         let mut request = format!("*{}\r\n", command.len());
         for word in command {
             request.push_str(&format!("${}\r\n{word}\r\n", word.len()));

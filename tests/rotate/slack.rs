@@ -75,7 +75,7 @@ fn a_control_that_the_inventory_names_makes_it_dead() {
     let outcome = host.rotate(&["--role", "mail-agent", "--revoke-only"]);
     insta::assert_snapshot!(outcome.table(), @r"
     revoke-only exit 0
-    mail-agent/bot: dead, revoke accepted, control named, made-up refused; new not-issued
+    mail-agent/bot: dead, revoke accepted, control monitor/bot, made-up refused; new not-issued
     ");
     assert!(!fake.is_alive(&old) && fake.is_alive(&control));
 }
@@ -138,26 +138,24 @@ fn a_webhook_is_alive_until_a_person_has_removed_it() {
     let said = host.rotate(&["done", &run, "mail-agent/alerts"]);
     insta::assert_snapshot!(said.table(), @r"
     verify exit 4
-    mail-agent/alerts: alive, revoke accepted, control null, made-up refused; new not-issued
-      why: still accepted; the provider accepted the revocation
+    mail-agent/alerts: alive, revoke by-hand, control null, made-up refused; new not-issued
+      why: still accepted; a person says it is revoked
       todo: revoke the old mail-agent/alerts; Remove the webhook; https://api.slack.com/apps/A0123456789/incoming-webhooks
     ");
 
     fake.remove_webhook(&old);
     let done = host.rotate(&["done", &run, "mail-agent/alerts"]);
     insta::assert_snapshot!(done.table(), @r"
-    verify exit 3
-    mail-agent/alerts: unproven, revoke accepted, control null, made-up refused; new not-issued
-      why: refused, but not in this provider's own words; the provider accepted the revocation
+    verify exit 0
+    mail-agent/alerts: dead, revoke by-hand, control monitor/alerts, made-up refused; new not-issued
     ");
     assert!(!fake.is_alive(&old) && fake.is_alive(&control));
 
     // The run itself now says what is known of it.
     let report = host.rotate(&["report", &run]);
     insta::assert_snapshot!(report.table(), @r"
-    revoke-only exit 3
-    mail-agent/alerts: unproven, revoke accepted, control null, made-up refused; new not-issued
-      why: refused, but not in this provider's own words; the provider accepted the revocation
+    revoke-only exit 0
+    mail-agent/alerts: dead, revoke by-hand, control monitor/alerts, made-up refused; new not-issued
     ");
 }
 
@@ -177,9 +175,7 @@ fn a_verify_finds_what_a_person_did_unasked() {
     fake.remove_webhook(&old);
     let verified = host.rotate(&["verify", &run]);
     insta::assert_snapshot!(verified.table(), @r"
-    verify exit 3
-    mail-agent/alerts: unproven, revoke by-hand, control null, made-up refused; new not-issued
-      why: refused, but not in this provider's own words; only a person can revoke it
-      todo: revoke the old mail-agent/alerts; Remove the webhook; https://api.slack.com/apps/A0123456789/incoming-webhooks
+    verify exit 0
+    mail-agent/alerts: dead, revoke by-hand, control monitor/alerts, made-up refused; new not-issued
     ");
 }

@@ -100,7 +100,7 @@ fn a_report_says_what_lives_and_what_is_left() {
     CREDENTIAL         PROVIDER  VERDICT  OLD    NEW
     mail-agent/openai  openai    dead     key_a  held key_b
     mail-agent/slack   slack     alive    key_a  escrowed #0123456789ab
-        accepted 40 s after the revocation was; revocation accepted
+        accepted 40 s after the revocation was
         new one NOT in dotenv:/srv/mail/.env#SLACK: the place cannot be written
 
     agent: its stop command exited 0; nothing checked that it is gone (2026-11-22 10:30:01 +01:00)

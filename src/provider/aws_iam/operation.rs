@@ -59,6 +59,7 @@ pub(super) fn ways(kind: &str) -> BTreeMap<Verb, Vec<Way>> {
                 seen: operation.seen(),
                 privilege: operation.privilege().map(str::to_owned),
                 blast: None,
+                person: false,
             });
         }
         if let Some(last) = ways.last_mut() {

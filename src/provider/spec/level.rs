@@ -199,6 +199,7 @@ fn way_of(spec: &Spec, kind: &Kind, verb: Verb, way: &WaySpec) -> Way {
         seen: way.steps.iter().map(|call| call.seen).min().map_or(way.seen, |s| s.min(way.seen)),
         privilege: way.needs.clone(),
         blast: way.blast.clone(),
+        person: false,
     }
 }
 

@@ -1,0 +1,127 @@
+//! The new one: used until it is accepted, then written to its places.
+
+use super::advance::Flow;
+use super::issue::FIRST_MS;
+use super::{Layers, Machine, Purpose, Try, liveness};
+use crate::engine::call::{Answer, Fault, Liveness, Reason, Verb};
+use crate::engine::queue::Lane;
+use crate::engine::scene::{Ready, Scene, Want};
+
+/// How often a delivery is tried whose outcome is not known: it compares before it writes.
+const DELIVERIES: u32 = 5;
+
+impl Machine {
+    pub(super) fn prove_new(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
+        if !self.has_new() || self.new_identity.is_some() || scene.probe().is_none() {
+            return Flow::Next;
+        }
+        let end = if self.hurries(scene) {
+            self.since.plus(FIRST_MS)
+        } else {
+            self.since.plus(scene.kind.can.proof.give_up_ms)
+        };
+        if scene.now >= end {
+            return Flow::Next;
+        }
+        self.wake_by(end);
+        if self.steps.asked {
+            return Flow::Wait;
+        }
+        if scene.now < self.steps.next {
+            self.wake_by(self.steps.next);
+            return Flow::Wait;
+        }
+        self.steps.asked = true;
+        if self.new_layers.next == 0 {
+            self.new_layers = Layers::new();
+        }
+        let purpose = Purpose::ProbeNew(self.new_layers.next);
+        wants.push(Want { purpose, lane: Lane::Prove });
+        Flow::Wait
+    }
+
+    pub(super) fn deliver(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
+        let proved = self.new_identity.is_some() || scene.probe().is_none();
+        if !scene.planned.deliver || !self.has_new() || !proved || self.deliver.settled() {
+            return Flow::Next;
+        }
+        // What is under way is waited for, whatever has been said meanwhile.
+        if self.deliver == Try::Flying {
+            return Flow::Wait;
+        }
+        if scene.journal_lost {
+            self.deliver = Try::Failed(Reason::NotRecorded.into());
+            return Flow::Next;
+        }
+        if scene.planned.deliver_to.iter().all(|place| place.is_empty()) {
+            self.deliver = Try::Failed(Reason::Unsupported.into());
+            return Flow::Next;
+        }
+        if scene.plan.mode.contains() {
+            match scene.role_quiet() {
+                Ready::Now => {}
+                Ready::Later => return Flow::Wait,
+                Ready::Never(why) => {
+                    self.deliver = Try::Failed(why);
+                    return Flow::Next;
+                }
+            }
+        }
+        if self.steps.failures >= DELIVERIES {
+            let why = self.steps.why.clone().unwrap_or_else(|| Reason::Unwritable.into());
+            self.deliver = Try::Failed(why);
+            return Flow::Next;
+        }
+        if scene.now < self.steps.next {
+            self.wake_by(self.steps.next);
+            return Flow::Wait;
+        }
+        self.deliver = Try::Flying;
+        wants.push(Want { purpose: Purpose::Deliver, lane: Lane::Make });
+        Flow::Wait
+    }
+
+    pub(super) fn probed_new(&mut self, scene: &Scene<'_>, answer: Answer) {
+        self.steps.back();
+        // Told to wait, the same layer is asked again.
+        if matches!(answer, Answer::Fault(Fault::Throttled(_))) {
+            return;
+        }
+        let (seen, values) = liveness(answer);
+        let Some(seen) = self.new_layers.take(seen, scene.layers()) else { return };
+        self.new_layers = Layers::default();
+        match seen {
+            Liveness::Alive(who) | Liveness::Restricted(who) => {
+                self.unreached = None;
+                self.new.learn(&values);
+                self.new_identity = Some(who);
+            }
+            Liveness::Dead { .. } => {
+                self.retry(scene, Verb::Probe, Reason::Refused.into());
+                self.unreached = None;
+            }
+            Liveness::Unclear(why) => self.retry(scene, Verb::Probe, why),
+        }
+    }
+
+    pub(super) fn delivered(&mut self, scene: &Scene<'_>, answer: Answer) {
+        match answer {
+            Answer::Placed(placed) => {
+                self.placed = placed;
+                self.deliver = Try::Done;
+            }
+            Answer::Fault(Fault::NotSent(why) | Fault::Unknown(why)) => {
+                self.deliver = Try::Todo;
+                let unreached = self.unreached;
+                self.retry(scene, Verb::Probe, why);
+                self.unreached = unreached;
+            }
+            Answer::Fault(Fault::Refused(why)) => self.deliver = Try::Failed(why),
+            Answer::Fault(Fault::Throttled(_)) => {
+                self.deliver = Try::Todo;
+                self.steps.next = scene.now.plus(Self::pause(0));
+            }
+            _ => self.deliver = Try::Failed(Reason::Unexpected.into()),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What is left for a person.
+
+use super::super::call::Subject;
+use super::super::capability::ByHand;
+use super::super::credential::{Machine, Try, text};
+use super::super::plan::{Phase, Plan, Planned, PlannedKind};
+use super::super::report::{
+    CredentialReport, EvidenceState, NewState, Revoke, StopState, Todo, Verdict,
+};
+use super::super::run::Run;
+use super::words::in_words;
+
+impl Run {
+    /// What belongs to no one credential.
+    pub(super) fn todo(&self) -> Vec<Todo> {
+        let mut todo = Vec::new();
+        for role in &self.plan.downstream {
+            if self.plan.mode.contains() {
+                todo.push(Todo {
+                    what: format!("{role} stays alive: this role delegated to it"),
+                    at: None,
+                    action: format!("contain it too: rotate --role {role}"),
+                });
+            }
+        }
+        for role in &self.role_details() {
+            if role.stopped.state == StopState::Failed {
+                todo.push(Todo {
+                    what: format!("the agent of {} was not stopped", role.role),
+                    at: None,
+                    action: "stop it by hand, then look whether it still runs".to_owned(),
+                });
+            }
+            if role.evidence.state == EvidenceState::Failed {
+                todo.push(Todo {
+                    what: format!("the evidence of {} was not saved", role.role),
+                    at: None,
+                    action: "copy it by hand before anything on that host changes".to_owned(),
+                });
+            }
+        }
+        todo
+    }
+
+    /// What is left of one credential.
+    pub(super) fn todo_of(
+        &self,
+        subject: Subject,
+        planned: &Planned,
+        kind: &PlannedKind,
+        machine: &Machine,
+        one: &CredentialReport,
+        ended: bool,
+    ) -> Vec<Todo> {
+        let mut todo = Vec::new();
+        let by_hand = |what: String, page: &Option<ByHand>| {
+            let fill = |text: &str| filled(text, &self.plan, planned, machine);
+            Todo {
+                what,
+                at: page.as_ref().map(|page| fill(&page.at)),
+                action: page
+                    .as_ref()
+                    .map_or_else(|| "do it by hand".to_owned(), |page| fill(&page.action)),
+            }
+        };
+        let id = &planned.id;
+        let tries =
+            planned.phases.contains(&Phase::ProveOld) && machine.stopped_before_revoke.is_none();
+        let revoked = matches!(machine.revoke, Revoke::Accepted);
+        if tries && !ended && (!revoked || one.old.verdict == Verdict::Alive) {
+            todo.push(by_hand(format!("revoke the old {id}"), &kind.can.revoke_by_hand));
+        }
+        if one.new.planned && one.new.state == NewState::NotIssued {
+            todo.push(by_hand(format!("issue a new {id}"), &kind.can.issue_by_hand));
+        }
+        if let Try::Failed(why) = &machine.deliver
+            && machine.has_new()
+        {
+            todo.push(Todo {
+                what: format!("deliver the new {id}: {}", in_words(why)),
+                at: None,
+                action: "mend the place, then: rotate restore --role ROLE --because TEXT"
+                    .to_owned(),
+            });
+        }
+        if let Try::Failed(why) = &machine.evict {
+            todo.push(Todo {
+                what: format!("end what was minted from {id}: {}", in_words(why)),
+                at: None,
+                action: "end its sessions by hand".to_owned(),
+            });
+        }
+        // A list that was read to its end since, and has nothing of ours, says that it was not made.
+        if !self.lists.read_to_end(subject) {
+            todo.extend(self.lost(planned, machine));
+        }
+        if self.lists.unread(subject) {
+            todo.push(Todo {
+                what: format!("look for unrecognised credentials beside {id}"),
+                at: None,
+                action: "the provider's list could not be read to its end: read it by hand"
+                    .to_owned(),
+            });
+        }
+        todo
+    }
+
+    /// An issue whose answer was lost, and of which nothing was seen since: perhaps it lives.
+    fn lost(&self, planned: &Planned, machine: &Machine) -> Option<Todo> {
+        (machine.missing > 0).then(|| {
+            let id = &planned.id;
+            let made = machine.missing;
+            let label = &self.plan.label;
+            Todo {
+                what: format!("a new {id} may have been made and lost ({made} lost answers)"),
+                at: None,
+                action: format!("look for a credential whose name begins with {label}-, delete it"),
+            }
+        })
+    }
+}
+
+/// Fills the markers of a page or an instruction with public values; what is unknown stays named.
+fn filled(text: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> String {
+    let mut filled = text.to_owned();
+    let mut fill = |name: &str, value: &str| {
+        for marker in [format!("{{{{ {name} }}}}"), format!("{{{{{name}}}}}")] {
+            filled = filled.replace(&marker, value);
+        }
+    };
+    for (name, value) in planned.vars.iter().chain(&machine.taken).chain(&machine.old.public) {
+        if let Some(value) = text_of(value) {
+            fill(name, &value);
+        }
+    }
+    if let Some(handle) = &machine.old.handle {
+        fill("handle", handle);
+    }
+    fill("label", &plan.label);
+    filled
+}
+
+fn text_of(value: &serde_json::Value) -> Option<String> {
+    text(value)
+}

@@ -1,0 +1,198 @@
+//! What machines need to know of each other, counted as it changes: who still needs an admin, and
+//! whether a group is ready to die.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::call::Subject;
+use super::super::credential::Machine;
+use super::super::plan::{Acting, Phase, Plan, Planned};
+use super::super::report::Mode;
+use super::super::scene::Around;
+use super::Run;
+
+/// Counts by credential.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Tally {
+    each: Vec<Counts>,
+}
+
+/// What is counted of one credential.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Counts {
+    /// It still makes calls that need its admins and client.
+    needs: bool,
+    /// Others for which that holds, and which need this one.
+    needed_by: u32,
+    /// Calls under way that use its old value as admin or client.
+    in_use: u32,
+    /// Its leader must wait for it.
+    holds: bool,
+    /// Followers for which that holds.
+    held_by: u32,
+    /// It, or one of its group (at the leader), cannot be replaced.
+    broken: bool,
+    /// Admins and clients of the run that it needs.
+    users_of: Vec<Subject>,
+    /// Others that need it, or take it as their control.
+    users: Vec<Subject>,
+}
+
+impl Tally {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let mut each = vec![Counts::default(); plan.credentials.len()];
+        for (number, planned) in (0..).map(Subject).zip(&plan.credentials) {
+            let mut of_run: Vec<Subject> = planned
+                .admins
+                .values()
+                .chain(&planned.client)
+                .filter_map(|acting| planned_one(acting, number))
+                .collect();
+            of_run.sort_unstable();
+            of_run.dedup();
+            for admin in &of_run {
+                if let Some(admin) = each.get_mut(admin.0 as usize) {
+                    admin.needed_by += 1;
+                    admin.users.push(number);
+                }
+            }
+            let control = planned.control.as_ref().and_then(|it| planned_one(it, number));
+            if let Some(control) = control.and_then(|it| each.get_mut(it.0 as usize)) {
+                control.users.push(number);
+            }
+            if let Some(leader) = planned.leader.and_then(|it| each.get_mut(it.0 as usize)) {
+                leader.held_by += 1;
+            }
+            if let Some(counts) = each.get_mut(number.0 as usize) {
+                counts.needs = true;
+                counts.holds = planned.leader.is_some();
+                counts.users_of = of_run;
+            }
+        }
+        Self { each }
+    }
+
+    pub(super) fn borrow(&mut self, admin: Subject) {
+        if let Some(counts) = self.each.get_mut(admin.0 as usize) {
+            counts.in_use += 1;
+        }
+    }
+
+    /// True when that was the last one.
+    pub(super) fn give_back(&mut self, admin: Subject) -> bool {
+        let Some(counts) = self.each.get_mut(admin.0 as usize) else { return false };
+        counts.in_use = counts.in_use.saturating_sub(1);
+        counts.in_use == 0
+    }
+}
+
+fn planned_one(acting: &Acting, other_than: Subject) -> Option<Subject> {
+    match acting {
+        Acting::Planned(subject) if *subject != other_than => Some(*subject),
+        _ => None,
+    }
+}
+
+impl Run {
+    pub(super) fn around(&self, subject: Subject, planned: &Planned) -> Around {
+        let counts = |of: Subject| self.tally.each.get(of.0 as usize);
+        let own = counts(subject);
+        let leader = planned.leader.and_then(|leader| {
+            Some((self.machines.get(leader.0 as usize)?, self.plan.planned(leader)?))
+        });
+        Around {
+            needed: own.is_some_and(|own| own.needed_by > 0),
+            in_use: own.is_some_and(|own| own.in_use > 0),
+            group_pending: own.is_some_and(|own| own.held_by > 0),
+            group_broken: counts(planned.leader.unwrap_or(subject)).is_some_and(|it| it.broken),
+            leader_is_to_revoke: leader
+                .is_some_and(|(machine, planned)| is_to_revoke(machine, planned)),
+        }
+    }
+
+    /// Counts again what this credential is to the others, and wakes whom that concerns.
+    pub(super) fn wake_dependants(&mut self, changed: Subject) {
+        let index = changed.0 as usize;
+        let (Some(planned), Some(machine)) = (self.plan.planned(changed), self.machines.get(index))
+        else {
+            return;
+        };
+        let needs = still_needs(machine, planned);
+        let holds = planned.leader.is_some() && holds_up(machine, planned, self.plan.mode);
+        let broken = machine.stopped_before_revoke.is_some();
+        let leader = planned.leader;
+        let arrived = machine.closed || machine.ready_to_sweep;
+        let Some(counts) = self.tally.each.get_mut(index) else { return };
+        let (needed, held) = (counts.needs, counts.holds);
+        counts.needs = needs;
+        counts.holds = holds;
+        counts.broken |= broken;
+        self.dirty.extend(counts.users.iter().copied());
+        if needed != needs {
+            for admin in counts.users_of.clone() {
+                let Some(admins) = self.tally.each.get_mut(admin.0 as usize) else { continue };
+                admins.needed_by = count(admins.needed_by, needs);
+                if admins.needed_by == 0 {
+                    self.dirty.insert(admin);
+                }
+            }
+        }
+        if let Some(leader) = leader
+            && let Some(leads) = self.tally.each.get_mut(leader.0 as usize)
+        {
+            let breaks = broken && !leads.broken;
+            leads.broken |= broken;
+            if held != holds {
+                leads.held_by = count(leads.held_by, holds);
+            }
+            if breaks || (held != holds && leads.held_by == 0) {
+                self.dirty.insert(leader);
+            }
+            if breaks {
+                self.dirty.extend(self.lists.followers(leader).iter().copied());
+            }
+        }
+        self.dirty.extend(self.lists.followers(changed).iter().copied());
+        if arrived {
+            self.arrived(changed);
+        }
+    }
+}
+
+fn count(number: u32, up: bool) -> u32 {
+    if up { number.saturating_add(1) } else { number.saturating_sub(1) }
+}
+
+/// Whether a credential still makes calls that its admin or client may have to sign. What a proof
+/// or a last list needs does not count: a burned admin never waits for those.
+fn still_needs(machine: &Machine, planned: &Planned) -> bool {
+    let left = planned.phases.get(usize::from(machine.at)..).unwrap_or_default();
+    !machine.closed
+        && left.iter().any(|phase| match phase {
+            Phase::Baseline
+            | Phase::Issue
+            | Phase::Roll
+            | Phase::Finish
+            | Phase::Revoke
+            | Phase::Evict => true,
+            Phase::ProveNew | Phase::Deliver | Phase::ProveOld | Phase::Sweep => false,
+        })
+}
+
+/// Whether the leader of a group must wait for this one: in contain until it was looked at, in a
+/// rehearsal until its own new one is proved and in use.
+fn holds_up(machine: &Machine, planned: &Planned, mode: Mode) -> bool {
+    let phase = machine.phase(&planned.phases);
+    match (phase, mode) {
+        (None, _) => false,
+        (Some(phase), Mode::Rehearse) => {
+            let at = planned.phases.iter().position(|one| *one == Phase::Revoke);
+            phase != Phase::Revoke && at.is_some_and(|at| usize::from(machine.at) < at)
+        }
+        (Some(phase), _) => phase == Phase::Baseline,
+    }
+}
+
+fn is_to_revoke(leader: &Machine, planned: &Planned) -> bool {
+    let at = planned.phases.iter().position(|phase| *phase == Phase::Revoke);
+    !leader.closed && at.is_some_and(|at| usize::from(leader.at) <= at)
+}

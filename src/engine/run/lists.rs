@@ -1,0 +1,155 @@
+//! Lists of what exists: one reading before, one after, for everybody of one owner.
+
+use super::super::call::{Answer, Fault, Row, Subject, Verb};
+use super::super::credential::{Issued, Purpose};
+use super::super::queue::Lane;
+use super::super::scene::{Ready, Want, lists_labels};
+use super::Run;
+
+impl Run {
+    /// Reads what exists, as soon as who may read it is at hand.
+    pub(super) fn list_before(&mut self, subject: Subject) {
+        if !self.lists.leads_unasked(subject) {
+            return;
+        }
+        let ready = self.scene(subject, |scene, machine| {
+            let way = scene.ways(Verb::Find).first();
+            machine.read.settled()
+                && way.is_some_and(|way| scene.way_ready(machine, Verb::Find, way, 0) == Ready::Now)
+        });
+        if ready == Some(true)
+            && let Some(list) = self.lists.ask_before(subject)
+        {
+            let purpose = Purpose::List { list, after: false };
+            self.want(subject, Want { purpose, lane: Lane::Baseline });
+        }
+    }
+
+    /// A credential has nothing left but the sweep.
+    pub(super) fn arrived(&mut self, subject: Subject) {
+        if let Some((list, leader)) = self.lists.arrived(subject, self.now) {
+            let purpose = Purpose::List { list, after: true };
+            self.want(leader, Want { purpose, lane: Lane::Sweep });
+            // From now on they wait for a time, too.
+            self.dirty.extend(self.lists.members(list).iter().copied());
+        }
+    }
+
+    pub(super) fn took_list(
+        &mut self,
+        (list, after): (u32, bool),
+        leader: Subject,
+        answer: Answer,
+    ) {
+        if matches!(answer, Answer::Fault(Fault::Throttled(_))) {
+            let lane = if after { Lane::Sweep } else { Lane::Baseline };
+            self.want(leader, Want { purpose: Purpose::List { list, after }, lane });
+            return;
+        }
+        let listing = match answer {
+            Answer::Found { rows, complete } => Some((rows, complete)),
+            _ => None,
+        };
+        if let Some((rows, complete)) = &listing {
+            self.know_revoked(list, rows);
+            if !after && *complete {
+                self.know_hinted(leader, rows);
+            }
+        }
+        self.lists.took(list, after, listing);
+        if after {
+            self.sort_out(list, leader);
+        }
+        self.dirty.extend(self.lists.members(list).iter().copied());
+    }
+
+    /// Who asks shows its old value: the one row that fits it is no stranger.
+    fn know_hinted(&mut self, leader: Subject, rows: &[Row]) {
+        let mut hinted = rows.iter().filter(|row| row.hinted);
+        if let (Some(only), None) = (hinted.next(), hinted.next())
+            && let Some(machine) = self.machines.get_mut(leader.0 as usize)
+        {
+            machine.old.handle.get_or_insert_with(|| only.handle.clone());
+            self.learn_handles(leader);
+        }
+    }
+
+    /// A handle that its provider lists as revoked was this provider's.
+    fn know_revoked(&mut self, list: u32, rows: &[Row]) {
+        if !rows.iter().any(|row| row.revoked) {
+            return;
+        }
+        let revoked: std::collections::BTreeSet<&str> =
+            rows.iter().filter(|row| row.revoked).map(|row| row.handle.as_str()).collect();
+        for member in self.lists.members(list) {
+            if let Some(machine) = self.machines.get_mut(member.0 as usize) {
+                let handle = machine.old.handle.as_deref();
+                machine.known |= handle.is_some_and(|handle| revoked.contains(handle));
+            }
+        }
+    }
+
+    /// What a second list holds beyond what everybody knows: ours whose bytes were lost, and
+    /// strangers.
+    fn sort_out(&mut self, list: u32, leader: Subject) {
+        let Some(kind) = self.plan.planned(leader).and_then(|one| self.plan.kind(one.kind)) else {
+            return;
+        };
+        let known = self.known.entry(kind.provider.clone()).or_default();
+        let prefix = format!("{}-", self.plan.label);
+        let prefix = lists_labels(kind).then_some(prefix.as_str());
+        let members = self.lists.members(list);
+        let machines = members.iter().filter_map(|one| self.machines.get(one.0 as usize));
+        let missing = machines.map(|machine| machine.missing).sum();
+        let members = members.to_vec();
+        for row in self.lists.sort_out(list, known, prefix, missing) {
+            let named = row.label.as_deref().and_then(|label| number_in(label, prefix?));
+            let owner = members
+                .iter()
+                .copied()
+                .find(|one| Some(one.0) == named)
+                .filter(|one| self.machines.get(one.0 as usize).is_some_and(|it| !it.closed))
+                .or_else(|| self.heir(&members));
+            if let Some(machine) = owner.and_then(|one| self.machines.get_mut(one.0 as usize)) {
+                machine.missing = machine.missing.saturating_sub(1);
+                machine.orphan(row);
+            }
+        }
+        if self.lists.accounts_for_all(list) {
+            for one in &members {
+                if let Some(machine) = self.machines.get_mut(one.0 as usize) {
+                    machine.missing = 0;
+                }
+            }
+        }
+    }
+
+    /// Who ends an orphan whose own credential has left.
+    fn heir(&self, members: &[Subject]) -> Option<Subject> {
+        let open = |one: &&Subject| {
+            self.machines.get(one.0 as usize).is_some_and(|machine| !machine.closed)
+        };
+        members.iter().find(open).or(members.first()).copied()
+    }
+
+    /// Notes the handles of a credential: no strangers, and no orphans. What an unfinished issue
+    /// made is neither known nor used by anybody.
+    pub(super) fn learn_handles(&mut self, subject: Subject) {
+        let Some(machine) = self.machines.get(subject.0 as usize) else { return };
+        let Some(kind) = self.plan.planned(subject).and_then(|one| self.plan.kind(one.kind)) else {
+            return;
+        };
+        let new = machine.new.handle.as_ref().filter(|_| machine.issued == Issued::Yes);
+        for handle in machine.old.handle.iter().chain(new) {
+            let known = self.known.entry(kind.provider.clone()).or_default();
+            if !known.contains(handle) {
+                known.insert(handle.clone());
+            }
+        }
+    }
+}
+
+/// The number of the credential in a label of this run.
+fn number_in(label: &str, prefix: &str) -> Option<u32> {
+    label.strip_prefix(prefix)?.split('-').next()?.parse().ok()
+}

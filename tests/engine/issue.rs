@@ -1,0 +1,152 @@
+//! Issue: once, and never again before somebody has looked.
+
+use rotate::engine::call::{Time, Told, Verb};
+use rotate::engine::report::{NewState, Verdict};
+
+use crate::bench::Bench;
+use crate::sim::Sim;
+
+#[test]
+fn a_lost_answer_is_looked_for_ended_and_then_issued_anew() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.server.manners.lose_issues = 1;
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert_eq!((sim.times(Verb::Issue, "a").len(), one.new.state), (2, NewState::Held));
+    assert_eq!(one.orphans.len(), 1);
+    assert_eq!(one.orphans[0].label.as_deref(), Some("rotate-lab-r1-0"));
+    assert!(one.orphans[0].revoked);
+    assert_eq!(report.exit_code, 0);
+    sim.no_orphan();
+}
+
+#[test]
+fn what_a_list_shows_late_is_ended_in_the_sweep() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.server.manners.lose_issues = 1;
+    sim.server.manners.list_lag = 27_000;
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert!(one.orphans.iter().all(|orphan| orphan.revoked) && one.orphans.len() == 1);
+    sim.no_orphan();
+}
+
+#[test]
+fn a_request_that_never_arrived_is_sent_again_after_looking() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.server.manners.lose_issue_requests = 1;
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert_eq!((one.orphans.len(), one.new.state), (0, NewState::Held));
+    sim.no_orphan();
+}
+
+#[test]
+fn three_lost_answers_are_enough() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.server.manners.lose_issues = u32::MAX;
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert_eq!((sim.times(Verb::Issue, "a").len(), one.new.state), (3, NewState::NotIssued));
+    assert_eq!(one.orphans.len(), 3);
+    assert_eq!(one.old.verdict, Verdict::Dead, "the admin is the control");
+    sim.no_orphan();
+}
+
+#[test]
+fn without_labels_the_one_new_handle_is_the_orphan() {
+    let mut sim = Sim::contain(&Bench::with(&["nameless"]));
+    sim.server.manners.lose_issues = 1;
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert_eq!((one.orphans.len(), one.new.state), (1, NewState::Held));
+    assert!(one.orphans[0].revoked && one.strangers.is_empty());
+    let lines = &sim.lines;
+    let at = |what: &str| lines.iter().position(|line| line.contains(what)).unwrap();
+    assert!(at(" find ") < at(" issue "), "the list was written down before");
+}
+
+#[test]
+fn without_labels_several_new_handles_are_strangers_and_none_is_touched() {
+    let mut sim = Sim::contain(&Bench::with(&["nameless"]));
+    sim.server.manners.lose_issues = 1;
+    sim.until(Time(400));
+    let attacker = sim.server.make(None, "attacker");
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert!(sim.server.lives(attacker));
+    assert_eq!((one.orphans.len(), one.strangers.len()), (0, 2));
+    assert_eq!(report.exit_code, 3);
+}
+
+#[test]
+fn another_s_key_is_named_and_left_alone() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    let before = sim.server.make(Some("ci".to_owned()), "ci");
+    let responder = sim.server.make(Some("rotate-lab-r0-0".to_owned()), "ci");
+    sim.until(Time(300));
+    let attacker = sim.server.make(Some("backup".to_owned()), "attacker");
+    let report = sim.finish();
+    for secret in [before, responder, attacker] {
+        assert!(sim.server.lives(secret));
+    }
+    use rotate::engine::report::StrangerClass::{MintedDuringRun, OlderOrUndated};
+    let classes: Vec<_> = report.credentials[0].strangers.iter().map(|it| it.class).collect();
+    assert!(classes.contains(&MintedDuringRun));
+    assert_eq!(classes.iter().filter(|class| **class == OlderOrUndated).count(), 2);
+    assert_eq!(report.exit_code, 3);
+}
+
+#[test]
+fn a_handle_that_is_used_again_is_not_revoked_again() {
+    let mut sim = Sim::rehearse(&Bench::with(&["key"]));
+    let old = sim.old("a");
+    let handle = sim.server.key(old).unwrap().handle.clone();
+    sim.until(Time(170));
+    let plan_new = |sim: &mut Sim| {
+        for key in sim.server.keys.iter_mut().filter(|key| key.label.is_some()) {
+            key.handle.clone_from(&handle);
+        }
+    };
+    plan_new(&mut sim);
+    let report = sim.finish();
+    let new = sim.server.places["dotenv:/srv/mail/.env#A"];
+    assert!(sim.server.lives(new));
+    assert_eq!(report.credentials[0].new.state, NewState::Delivered);
+}
+
+#[test]
+fn a_person_is_waited_for_and_holds_up_neither_the_proof_nor_the_stop() {
+    let by_person = || {
+        let bench = Bench::with(&["key"]).can("key", |can| {
+            can.verbs.get_mut(&Verb::Issue).unwrap()[0].person = true;
+        });
+        let mut sim = Sim::contain(&bench);
+        sim.server.manners.person = 1_800_000;
+        sim
+    };
+    let mut sim = by_person();
+    sim.until(Time(60_000));
+    assert_eq!(sim.verdict("a"), Verdict::Dead, "by the admin; the new one is not waited for");
+    let report = sim.finish();
+    assert_eq!(report.credentials[0].new.state, NewState::Held);
+    assert!(sim.now > Time(1_800_000));
+
+    let mut sim = by_person();
+    sim.until(Time(60_000));
+    sim.tell(Told::Stop);
+    assert!(sim.run.is_done(), "nobody waits an hour for Ctrl-C");
+}
+
+#[test]
+fn a_new_one_that_is_never_accepted_is_said_to_be_unproven() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.until(Time(130));
+    let news: Vec<u64> =
+        sim.server.keys.iter().filter(|key| key.label.is_some()).map(|key| key.secret).collect();
+    assert_eq!(news.len(), 1);
+    sim.server.kill(news[0]);
+    let report = sim.finish();
+    assert_eq!(report.credentials[0].new.state, NewState::Unproven);
+    assert_eq!(report.exit_code, 3);
+}

@@ -1,0 +1,147 @@
+//! Restore and verify: runs that go on from an earlier one.
+
+use rotate::engine::call::{SecretId, Time, Verb};
+use rotate::engine::plan::{Earlier, Options, Plan};
+use rotate::engine::report::{NewState, Verdict};
+
+use crate::bench::Bench;
+use crate::server::Manners;
+use crate::sim::Sim;
+
+/// What a run knew, with its secrets adopted under new names as its journal hands them on.
+fn facts(sim: &mut Sim) -> std::collections::BTreeMap<String, Earlier> {
+    let mut facts = sim.run.facts();
+    for earlier in facts.values_mut() {
+        for side in [&mut earlier.old, &mut earlier.new].into_iter().flatten() {
+            for id in &mut side.secrets {
+                let secret = sim.server.vault[id];
+                *id = SecretId(SecretId::ADOPTED + id.0);
+                sim.server.vault.insert(*id, secret);
+            }
+        }
+    }
+    facts
+}
+
+fn later(mut sim: Sim, bench: Bench) -> (Sim, Bench) {
+    let facts = facts(&mut sim);
+    let bench = bench.options(|options| {
+        options.earlier = facts;
+        options.run = "r2".to_owned();
+    });
+    (sim, bench)
+}
+
+#[test]
+fn what_a_contain_held_is_proved_and_then_delivered() {
+    let bench = Bench::with(&["key", "password"]);
+    let mut sim = Sim::contain(&bench);
+    sim.finish();
+    let (sim, bench) = later(sim, bench);
+    let mut restore = Sim::with(sim.server, bench.restore().unwrap());
+    let report = restore.finish();
+    assert_eq!(restore.verbs("a"), ["read", "probe new", "deliver"]);
+    for one in &report.credentials {
+        assert_eq!((one.new.state, one.old.verdict), (NewState::Delivered, Verdict::Dead));
+    }
+    assert_eq!(report.exit_code, 0);
+    let place = restore.server.places["dotenv:/srv/mail/.env#A"];
+    assert!(restore.server.lives(place));
+    // Nothing is left to restore.
+    let (_, bench) = later(restore, bench);
+    assert!(bench.restore().is_err());
+}
+
+#[test]
+fn after_a_revoke_only_it_issues_first() {
+    let bench = Bench::with(&["key"]).options(|options| options.revoke_only = true);
+    let mut sim = Sim::contain(&bench);
+    sim.finish();
+    let (sim, bench) = later(sim, bench);
+    let mut restore = Sim::with(sim.server, bench.restore().unwrap());
+    let report = restore.finish();
+    assert_eq!(restore.verbs("a"), ["read", "issue", "probe new", "deliver"]);
+    assert_eq!(report.credentials[0].new.state, NewState::Delivered);
+}
+
+#[test]
+fn a_place_that_somebody_else_has_filled_is_left_alone() {
+    let bench = Bench::with(&["key"]);
+    let mut sim = Sim::contain(&bench);
+    sim.finish();
+    let (mut sim, bench) = later(sim, bench);
+    let theirs = sim.server.put("dotenv:/srv/mail/.env#A", "theirs");
+    let mut restore = Sim::with(sim.server, bench.restore().unwrap());
+    let report = restore.finish();
+    assert_eq!(restore.server.places["dotenv:/srv/mail/.env#A"], theirs);
+    let one = &report.credentials[0];
+    assert_eq!((one.new.state, restore.deliveries()), (NewState::Escrowed, 0));
+    assert!(one.new.not_delivered[0].why.contains("neither the old nor the new one"));
+    assert_eq!(report.exit_code, 3);
+}
+
+#[test]
+fn a_held_one_that_died_meanwhile_is_not_delivered() {
+    let bench = Bench::with(&["key"]);
+    let mut sim = Sim::contain(&bench);
+    sim.finish();
+    let (mut sim, bench) = later(sim, bench);
+    let new = bench.options.earlier["mail/a"].new.clone().unwrap();
+    let new = sim.server.vault[&new.secrets[0]];
+    sim.server.kill(new);
+    let mut restore = Sim::with(sim.server, bench.restore().unwrap());
+    let report = restore.finish();
+    assert_eq!((restore.deliveries(), report.credentials[0].new.state), (0, NewState::Unproven));
+    assert_eq!(report.exit_code, 3);
+}
+
+#[test]
+fn a_proof_that_took_too_long_is_finished_later() {
+    let bench = Bench::with(&["key", "key"])
+        .can("key", |can| can.proof.give_up_ms = 3_600_000)
+        .options(|options| options.wait_ms = Some(60_000));
+    let mut sim = Sim::contain(&bench);
+    // For 23 minutes every second use is accepted.
+    sim.server.manners = Manners { latency: 50, lag: 1_380_000, flaps: true, ..Manners::default() };
+    let report = sim.finish();
+    assert!(sim.now < Time(61_000), "{} ms", sim.now.0);
+    assert_eq!((sim.verdict("a"), report.exit_code), (Verdict::Dying, 3));
+
+    let facts = facts(&mut sim);
+    let plan = sim.run.plan().clone();
+    sim.server.manners.flaps = false;
+    sim.server.now = Time(1_400_000);
+    let options = Options { run: "r2".to_owned(), ..Options::default() };
+    let mut verify = Sim::with(sim.server, Plan::verify(&plan, &facts, &options));
+    let report = verify.finish();
+    assert_eq!((verify.verdict("a"), verify.verdict("b")), (Verdict::Dead, Verdict::Dead));
+    assert_eq!((verify.first(Verb::Revoke, "a"), report.exit_code), (None, 0));
+    assert_eq!(report.of.unwrap().run, "r1");
+}
+
+#[test]
+fn a_verify_of_what_is_dead_asks_nothing_and_says_it_again() {
+    let bench = Bench::with(&["key"]);
+    let mut sim = Sim::contain(&bench);
+    sim.finish();
+    let facts = facts(&mut sim);
+    let options = Options { run: "r2".to_owned(), ..Options::default() };
+    let plan = Plan::verify(&sim.run.plan().clone(), &facts, &options);
+    let mut verify = Sim::with(sim.server, plan);
+    verify.finish();
+    assert_eq!((verify.verdict("a"), verify.times(Verb::Probe, "a").len()), (Verdict::Dead, 0));
+}
+
+#[test]
+fn a_verify_sees_that_one_lives_on() {
+    let bench = Bench::with(&["key"]);
+    let mut sim = Sim::contain(&bench);
+    sim.server.manners.lies = true;
+    sim.finish();
+    let facts = facts(&mut sim);
+    let options = Options { run: "r2".to_owned(), ..Options::default() };
+    let plan = Plan::verify(&sim.run.plan().clone(), &facts, &options);
+    let mut verify = Sim::with(sim.server, plan);
+    let report = verify.finish();
+    assert_eq!((verify.verdict("a"), report.exit_code), (Verdict::Alive, 4));
+}

@@ -1,0 +1,123 @@
+//! Limits and back-off: kept by the engine, and no provider holds up another.
+
+use std::collections::BTreeMap;
+
+use rotate::engine::call::{Time, Verb};
+use rotate::engine::capability::Rate;
+use rotate::engine::report::{Revoke, Verdict};
+
+use crate::bench::{Bench, entry};
+use crate::sim::{Sim, verb_of};
+
+fn limited(change: impl FnOnce(&mut rotate::engine::capability::Limits), keys: usize) -> Sim {
+    let mut bench = Bench::with(&vec!["key"; keys]);
+    change(&mut bench.capabilities.providers.get_mut("lab").unwrap().limits);
+    Sim::contain(&bench)
+}
+
+#[test]
+fn no_window_holds_more_than_its_rate_and_nobody_is_sent_more_than_it_bears() {
+    let mut sim = limited(
+        |limits| {
+            limits.in_flight = 2;
+            limits.calls = Some(Rate { count: 5, per_ms: 1_000 });
+            limits.revoke = Some(Rate { count: 2, per_ms: 3_000 });
+        },
+        6,
+    );
+    let report = sim.finish();
+    assert!(report.credentials.iter().all(|one| one.old.verdict == Verdict::Dead));
+    let mut by_account: BTreeMap<&str, Vec<Time>> = BTreeMap::new();
+    let mut revokes = Vec::new();
+    for (at, _, call) in &sim.calls {
+        if call.account != "local" {
+            by_account.entry(&call.account).or_default().push(*at);
+        }
+        if verb_of(call) == Some(Verb::Revoke) {
+            revokes.push(*at);
+        }
+    }
+    let within = |times: &[Time], count: usize, ms: u64| {
+        times.windows(count + 1).all(|few| few[count].since(few[0]) >= ms)
+    };
+    for (account, times) in &by_account {
+        assert!(within(times, 5, 1_000), "{account}: {times:?}");
+    }
+    assert!(within(&revokes, 2, 3_000), "{revokes:?}");
+}
+
+#[test]
+fn told_to_wait_the_account_waits_that_long_and_no_longer() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.server.manners.throttles = Some((Time(4_000), Some(7_000)));
+    let report = sim.finish();
+    let kill = sim.times(Verb::Revoke, "a");
+    assert!(kill.iter().all(|at| at.0 >= 7_000), "{kill:?}");
+    assert!(kill[0].0 < 7_200, "{kill:?}");
+    assert_eq!(report.credentials[0].old.revoke, Revoke::Accepted);
+}
+
+#[test]
+fn told_to_wait_for_a_day_it_gives_up_and_says_that_nothing_was_sent() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.server.manners.throttles = Some((Time(86_400_000), Some(86_400_000)));
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert!(sim.now < Time(1_200_000), "{} ms", sim.now.0);
+    assert_eq!((one.old.revoke, one.old.verdict), (Revoke::NotSent, Verdict::Unproven));
+    assert_eq!(one.todo[0].what, "revoke the old mail/a");
+    assert_eq!(report.exit_code, 3);
+}
+
+#[test]
+fn a_provider_that_is_away_is_given_up_once_and_not_phase_by_phase() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.server.manners.unreachable_until = Time(u64::MAX);
+    let report = sim.finish();
+    assert_eq!(report.credentials[0].old.revoke, Revoke::NotSent);
+    assert!(sim.now < Time(400_000), "two minutes are its time: {} ms", sim.now.0);
+}
+
+#[test]
+fn one_that_comes_back_is_revoked_within_ten_seconds() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.server.manners.unreachable_until = Time(60_000);
+    let report = sim.finish();
+    let kill = sim.times(Verb::Revoke, "a").into_iter().find(|at| at.0 >= 60_000).unwrap();
+    assert!(kill < Time(70_100), "{} ms", kill.0);
+    assert_eq!(report.credentials[0].old.revoke, Revoke::Accepted);
+    assert_eq!(report.credentials[0].old.verdict, Verdict::Unproven, "never seen alive here");
+}
+
+#[test]
+fn forbidden_revocations_are_left_to_a_person() {
+    let none = Some(Rate { count: 0, per_ms: 1_000 });
+    let mut sim = limited(|limits| limits.revoke = none, 1);
+    let report = sim.finish();
+    assert_eq!(sim.times(Verb::Revoke, "a"), []);
+    assert_eq!(report.exit_code, 4);
+    let mut sim = limited(|limits| limits.calls = none, 2);
+    let report = sim.finish();
+    assert!(sim.calls.iter().all(|(.., call)| call.account == "local"));
+    assert_eq!(report.exit_code, 3);
+}
+
+#[test]
+fn a_thousand_that_hang_hold_up_no_other_provider() {
+    let mut text =
+        String::from("[provider.other]\nfile = \"acme\"\nbase = \"https://b.example\"\n");
+    text += "[role.mail]\n";
+    for number in 0..1_000 {
+        text += &entry("mail", &format!("k{number}"), "key", "");
+    }
+    text += "[[role.mail.credential]]\nname = \"last\"\nprovider = \"other\"\nkind = \"api-key\"\n\
+             secret = \"dotenv:/srv/mail/.env#LAST\"\nadmin = \"boss\"\n\
+             [admin.boss]\nprovider = \"other\"\nkind = \"admin-key\"\nsecret = \"env:BOSS\"\n";
+    let bench = Bench::of(&text);
+    let mut sim = Sim::contain(&bench);
+    sim.server.put("env:BOSS", "boss");
+    sim.server.hanging_provider = Some("lab".to_owned());
+    sim.until(Time(3_000));
+    let kill = sim.first(Verb::Revoke, "last").unwrap();
+    assert!(kill < Time(1_000), "{} ms", kill.0);
+}
