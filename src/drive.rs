@@ -229,7 +229,7 @@ impl<'w> Driver<'w> {
 
     fn heard(&mut self) -> Batch {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        // A journal that cannot be read tells nothing; that it cannot be written is found out there.
+        // A journal that cannot be read tells nothing; that it cannot be written shows elsewhere.
         let messages = journal.inbox().unwrap_or_default();
         drop(journal);
         let told = messages.into_iter().filter_map(|message| match message {
@@ -254,7 +254,10 @@ impl<'w> Driver<'w> {
             written.push((Event { wall, what }, brought));
         }
         let written = self.write(at, written).await;
-        for (event, brought) in written {
+        for (mut event, mut brought) in written {
+            if self.journal_lost {
+                lose_new(&mut event, &mut brought);
+            }
             if let Some((id, parts)) = brought {
                 self.vault.insert(SecretId::from(id), parts);
             }
@@ -329,9 +332,10 @@ impl<'w> Driver<'w> {
         }
     }
 
-    /// The old ones that are proved dead need no proof any more.
+    /// The old ones that are proved dead need no proof any more. A run that was stopped is not
+    /// over: a resume needs all it had.
     async fn forget_what_is_dead(&mut self) {
-        if self.journal_lost {
+        if self.journal_lost || self.run.was_stopped() {
             return;
         }
         let forget = self.run.secrets_no_longer_needed();
@@ -355,6 +359,15 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// A new one that could not be sealed is one whose bytes are lost: nobody may rely on it, and it is
+/// looked for by its label and ended.
+fn lose_new(event: &mut Event, brought: &mut Option<(CallId, Parts)>) {
+    if let What::Answered(_, answer @ Answer::Issued(_)) = &mut event.what {
+        *answer = Answer::Fault(Fault::Unknown(Reason::Unwritable.into()));
+        *brought = None;
     }
 }
 

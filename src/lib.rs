@@ -9,7 +9,8 @@
 //! # use rotate::{drive::{Nobody, drive}, engine::plan::{Options, Plan}, inventory::Inventory};
 //! # use rotate::{journal::{Header, Journal, State}, provider::catalog::Resolved, world::World};
 //! # async fn line(text: &str, resolved: &Resolved, state: &State, header: &Header,
-//! #               world: &dyn World, options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+//! #               world: &dyn World, options: &Options)
+//! #               -> Result<(), Box<dyn std::error::Error>> {
 //! # let role = "mail-agent".to_owned();
 //! # let (_tell, told) = tokio::sync::mpsc::unbounded_channel();
 //! let inventory = Inventory::parse(text)?;
@@ -22,8 +23,8 @@
 //! ```
 //!
 //! [`inventory`] and [`engine`] are pure: text and events in, types and calls out. [`drive`] is the
-//! only loop and the only reader of the run's clock; it writes every event to the [`journal`] before
-//! it believes it. [`world`] makes one call at a time, to a [`provider`], a [`store`] or the
+//! only loop and the only reader of the run's clock; it writes every event to the [`journal`]
+//! before it believes it. [`world`] makes one call at a time, to a [`provider`], a [`store`] or the
 //! [`platform`]. `docs/architecture.md` has the picture.
 
 pub mod cli;

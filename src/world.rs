@@ -70,8 +70,8 @@ pub enum Commands {
 
 /// Where evidence goes.
 pub struct Evidence {
-    /// The folder of the sealed archives.
-    pub dir: PathBuf,
+    /// The folder of the sealed archives; none where what opens them could not be kept either.
+    pub dir: Option<PathBuf>,
     /// The run's id, as it stands in the archive's name.
     pub run: String,
     /// Names of the plan's roles, by [`RoleIndex`].
@@ -276,12 +276,15 @@ impl LiveWorld {
     }
 
     async fn preserve(&self, role: RoleIndex, globs: &[String]) -> Result<Answer, Fault> {
+        let Some(dir) = self.evidence.dir.clone() else {
+            return Err(Fault::Refused(Reason::Unwritable.into()));
+        };
         let index = usize::try_from(role.0).unwrap_or(usize::MAX);
         let name = self.evidence.roles.get(index).cloned().unwrap_or_else(|| role.0.to_string());
         let job = platform::Preservation {
             globs: globs.to_vec(),
             root: self.evidence.root.clone(),
-            dir: self.evidence.dir.clone(),
+            dir,
             name: format!("evidence-{}-{name}", self.evidence.run),
         };
         let saved = platform::preserve(job, Arc::clone(&self.seal)).await?;
@@ -447,7 +450,7 @@ mod tests {
                 fingerprints: FingerprintKey::new(Secret::new(vec![7; 32])),
                 seal: Arc::new(Seal::new(&Seal::make_key(), &[]).unwrap()),
                 evidence: Evidence {
-                    dir: disk.path().join("state"),
+                    dir: Some(disk.path().join("state")),
                     run: "r1".into(),
                     roles: vec!["mail-agent".into()],
                     root: None,

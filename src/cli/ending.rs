@@ -28,13 +28,15 @@ pub(super) fn finish(
         return Ok(report.summed());
     }
     report.todo.extend(marks(state, &run, context));
-    let report = report.summed();
+    let mut report = report.summed();
     let json = serde_json::to_string(&report)
         .map_err(|error| Failure::own(format!("the report has no form in JSON: {error}")))?;
     if let Err(error) = journal.close(wall(), &json, report.exit_code) {
-        terminal::say(&format!("warning: the run is not closed in its journal: {error}"));
+        let failed = format!("the run is not closed in its journal: {error}");
+        terminal::say(&format!("warning: {failed}"));
+        report.failed.get_or_insert(failed);
     }
-    Ok(report)
+    Ok(report.summed())
 }
 
 pub(super) fn mark_contained(state: &State, plan: &Plan) {

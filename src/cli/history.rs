@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::prepare::Context;
 use super::session::Intent;
 use crate::drive;
-use crate::engine::call::SecretId;
+use crate::engine::call::{Identity, SecretId, Wall};
+use crate::engine::leftover::Leftover;
 use crate::engine::plan::{Earlier, KnownSide, Plan};
 use crate::engine::report::Mode;
 use crate::engine::run::Run;
@@ -25,6 +26,10 @@ pub(crate) struct History {
     pub(crate) issued: BTreeMap<String, Vec<String>>,
     /// What the inventory listed at the last run.
     pub(crate) summary: Option<Summary>,
+    /// What interrupted runs of these roles left behind.
+    pub(crate) leftovers: Vec<Leftover>,
+    /// Those runs.
+    pub(crate) interrupted: Vec<String>,
 }
 
 /// A run read back from its journal.
@@ -66,8 +71,68 @@ impl History {
                 history.issued.entry(provider).or_default().push(handle);
             }
             history.adopt(&past, intent.mode == Mode::Restore);
+            if intent.mode.contains() && last.closed.is_some() {
+                history.take_held(&past);
+            }
+        }
+        if intent.mode.contains() {
+            history.take_interrupted(state, &intent.roles);
         }
         history
+    }
+
+    /// What the last run issued and put nowhere: this one makes another.
+    fn take_held(&mut self, past: &Past) {
+        for (id, facts) in past.run.facts() {
+            if !facts.delivered {
+                self.leave_over(past, &id, facts.new, facts.new_accepted_as);
+            }
+        }
+    }
+
+    fn leave_over(
+        &mut self,
+        past: &Past,
+        id: &str,
+        side: Option<KnownSide>,
+        accepted_as: Option<Identity>,
+    ) {
+        let Some(mut side) = side else { return };
+        self.rename(&mut side, past, true);
+        if !side.secrets.is_empty() {
+            let run = past.header.run.clone();
+            self.leftovers.push(Leftover { id: id.to_owned(), run, side, accepted_as });
+        }
+    }
+
+    /// What runs held that never came to their end: an old one not yet revoked, a new one issued.
+    fn take_interrupted(&mut self, state: &State, roles: &[String]) {
+        for open in state.runs().unwrap_or_default() {
+            let of_these = open.roles.iter().any(|role| roles.contains(role));
+            if open.closed.is_some() || !of_these || open.mode == Mode::Verify.word() {
+                continue;
+            }
+            let Some(past) = Past::read(state, &open.run) else { continue };
+            for (id, facts) in past.run.facts() {
+                self.leave_over(&past, &id, facts.old, facts.accepted_as);
+                self.leave_over(&past, &id, facts.new, facts.new_accepted_as);
+            }
+            self.interrupted.push(open.run);
+        }
+    }
+
+    /// Ends the journals of the runs that this one has taken in.
+    pub(crate) fn close_interrupted(&self, state: &State, now: Wall) {
+        for run in &self.interrupted {
+            let Some(mut past) = Past::read(state, run) else { continue };
+            let mut report = past.run.report();
+            report.failed = Some("interrupted; a later run of the role took it in".to_owned());
+            let report = report.summed();
+            if let Ok(json) = serde_json::to_string(&report) {
+                // It stays open where that cannot be written: a resume then finds what is dead.
+                let _ = past.journal.close(now, &json, report.exit_code);
+            }
+        }
     }
 
     /// Takes the facts of one run; its secrets only where this run will use them.

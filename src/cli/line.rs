@@ -23,14 +23,18 @@ use crate::engine::outline::Outline;
 use crate::engine::plan::{ENGINE, Options, Plan};
 use crate::engine::report::{Mode, Report};
 use crate::engine::run::Run;
-use crate::journal::{FORMAT, Header, Holder, Journal, LockError, Message, State};
+use crate::journal::{FORMAT, Header, Holder, Journal, JournalError, LockError, Message, State};
 use crate::platform::Reloads;
 use crate::world::{Evidence, LiveWorld};
+
+/// As long as the id of a run is.
+const RUN_ID: usize = "20261122-093000-k3f9".len();
 
 /// A run that can begin.
 pub(crate) struct Ready {
     state: State,
     prepared: Prepared,
+    intent: Intent,
 }
 
 impl Ready {
@@ -56,7 +60,7 @@ impl Session {
             false => self.open_state(intent.mode.contains())?,
         };
         let prepared = prepare::prepare(self, intent, &state, strict).await?;
-        Ok(Ready { state, prepared })
+        Ok(Ready { state, prepared, intent: intent.clone() })
     }
 
     /// A contain revokes even where nothing can be written.
@@ -82,15 +86,21 @@ impl Session {
         mut told: UnboundedReceiver<Told>,
         watch: &Watch,
     ) -> Result<Report, Failure> {
-        let Ready { mut state, prepared } = ready;
-        let Prepared { plan, context, history, .. } = prepared;
+        let Ready { mut state, mut prepared, intent } = ready;
         let began = wall();
-        let holder = Holder::here(&plan.run, plan.mode.word(), began);
-        let roles: Vec<String> = plan.roles.iter().map(|role| role.name.clone()).collect();
-        let _locks = match locking::lock(&state, plan.mode, &roles, &holder).await? {
+        let mode = prepared.plan.mode;
+        let holder = Holder::here(&prepared.plan.run, mode.word(), began);
+        let roles: Vec<String> = prepared.plan.roles.iter().map(|role| role.name.clone()).collect();
+        let _locks = match locking::lock(&state, mode, &roles, &holder).await? {
             Locked::Ours(locks) => locks,
+            Locked::TakenOver(locks) => {
+                // It went on until it let go: what it made since is in its journal now.
+                prepared = prepare::prepare(self, &intent, &state, false).await?;
+                locks
+            }
             Locked::Followed(report) => return Ok(*report),
         };
+        let Prepared { plan, context, history, .. } = prepared;
         let header = header(&plan, &context, began)?;
         let journal = match Journal::begin(&state, &header, &history.adopted) {
             Ok(journal) => journal,
@@ -108,7 +118,7 @@ impl Session {
         let world = self.world(&state, &plan, &context)?;
         let told = forwarding(&mut told, !state.is_durable());
         let telling = Telling::new(watch);
-        let mode = plan.mode;
+        history.close_interrupted(&state, began);
         if mode.contains() {
             mark_contained(&state, &plan);
         }
@@ -181,7 +191,6 @@ impl Session {
     fn world(&self, state: &State, plan: &Plan, context: &Context) -> Result<LiveWorld, Failure> {
         let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
-        let dir = state.evidence_dir().unwrap_or_else(std::env::temp_dir);
         let lookup = Arc::new(move |id: &str| resolved.provider(id));
         Ok(LiveWorld {
             providers: lookup,
@@ -189,7 +198,7 @@ impl Session {
             fingerprints: state.fingerprints(),
             seal: Arc::clone(state.seal()),
             evidence: Evidence {
-                dir,
+                dir: state.evidence_dir(),
                 run: plan.run.clone(),
                 roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
                 root: context.root.clone(),
@@ -265,7 +274,7 @@ impl Session {
         mut told: UnboundedReceiver<Told>,
         watch: &Watch,
     ) -> Result<Report, Failure> {
-        let past = Past::read(state, run).ok_or_else(|| unknown(run))?;
+        let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
         let context = context(&past.header)?;
         let mut history = History::default();
         history.adopt(&past, true);
@@ -314,7 +323,7 @@ impl Session {
         told: UnboundedReceiver<Told>,
         watch: &Watch,
     ) -> Result<Report, Failure> {
-        let past = Past::read(state, run).ok_or_else(|| unknown(run))?;
+        let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
         if past.run.plan().credentials.iter().all(|planned| planned.id != credential) {
             return Err(Failure::input(format!("run {run} has no credential {credential}"))
                 .hint(format!("look at its report: rotate report {run}")));
@@ -394,10 +403,10 @@ fn other_release(run: &str) -> Failure {
 }
 
 fn report_of(state: &State, run: &str) -> Result<Report, Failure> {
-    if let Some(json) = state.report_of(run).map_err(|error| own(&error).hint(error.hint()))? {
+    if let Some(json) = state.report_of(run).map_err(|_| unreadable(state, run))? {
         return parsed(&json);
     }
-    let past = Past::read(state, run).ok_or_else(|| unknown(run))?;
+    let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
     let mut report = past.run.report();
     report.journal_head = Some(past.journal.head());
     Ok(report.summed())
@@ -425,9 +434,19 @@ fn no_runs() -> Failure {
     Failure::input("no run is known here").hint("name the state directory: --state DIR")
 }
 
-fn unknown(run: &str) -> Failure {
-    Failure::input(format!("no run {run} can be read here"))
-        .hint("name the state directory: --state DIR")
+/// A run that is not here, one that is damaged, and one of another release are not the same. What
+/// is no run's name may be a secret pasted by mistake, and is not repeated.
+fn unreadable(state: &State, run: &str) -> Failure {
+    match Journal::open(state, run) {
+        Ok(_) => other_release(run),
+        Err(JournalError::NoSuchRun(_)) => {
+            let named = run.len() <= RUN_ID && run.starts_with(|c: char| c.is_ascii_digit());
+            let run = if named { format!("run {run}") } else { "such run".to_owned() };
+            Failure::input(format!("no {run} is known here"))
+                .hint("name the state directory: --state DIR")
+        }
+        Err(error) => own(&error).hint(error.hint()),
+    }
 }
 
 pub(super) fn own(error: &dyn std::error::Error) -> Failure {

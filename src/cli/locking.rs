@@ -18,6 +18,8 @@ const FOLLOW: Duration = Duration::from_millis(250);
 pub(super) enum Locked {
     /// This process's, until dropped.
     Ours(Vec<RoleLock>),
+    /// The same; a rehearsal had one of them until now.
+    TakenOver(Vec<RoleLock>),
     Followed(Box<Report>),
 }
 
@@ -30,11 +32,15 @@ pub(super) async fn lock(
 ) -> Result<Locked, Failure> {
     if mode.contains() {
         let mut locks = Vec::with_capacity(roles.len());
+        let mut taken_over = false;
         let mut sorted: Vec<&String> = roles.iter().collect();
         sorted.sort();
         for role in sorted {
             match take(state, role, holder).await {
-                Ok(lock) => locks.push(lock),
+                Ok((lock, taken)) => {
+                    locks.push(lock);
+                    taken_over |= taken;
+                }
                 Err(LockError::Held { holder: Some(other), .. }) => {
                     terminal::say(&format!("role {role} is held by {other}; following it"));
                     return Ok(Locked::Followed(Box::new(follow(state, role, &other).await?)));
@@ -44,13 +50,14 @@ pub(super) async fn lock(
                 Err(error) => return Err(own(&error).hint(error.hint())),
             }
         }
-        return Ok(Locked::Ours(locks));
+        return Ok(if taken_over { Locked::TakenOver(locks) } else { Locked::Ours(locks) });
     }
     let locks = state.lock_all(roles, holder);
     locks.map(Locked::Ours).map_err(|error| own(&error).hint(error.hint()))
 }
 
-async fn take(state: &State, role: &str, holder: &Holder) -> Result<RoleLock, LockError> {
+/// The lock of a role, and whether a rehearsal had it.
+async fn take(state: &State, role: &str, holder: &Holder) -> Result<(RoleLock, bool), LockError> {
     let begun = Instant::now();
     let mut take_over = state.take_over(role, holder)?;
     if let Some(rehearsal) = take_over.rehearsal() {
@@ -58,7 +65,7 @@ async fn take(state: &State, role: &str, holder: &Holder) -> Result<RoleLock, Lo
     }
     loop {
         if let Some(lock) = take_over.poll(begun.elapsed())? {
-            return Ok(lock);
+            return Ok((lock, take_over.rehearsal().is_some()));
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }

@@ -92,8 +92,12 @@ pub(crate) async fn prepare(
         Mode::Rehearse => Plan::rehearse,
         Mode::Restore | Mode::Verify => Plan::restore,
     };
-    let plan = make(&inventory, &resolved.capabilities, &intent.roles, &options)
+    let mut plan = make(&inventory, &resolved.capabilities, &intent.roles, &options)
         .map_err(|error| no_plan(&error))?;
+    plan.take_over(&history.leftovers);
+    if !intent.deliver {
+        plan.withhold_from_contained();
+    }
     if intent.mode == Mode::Rehearse {
         refuse_unwritable(&plan, &text).await?;
     }

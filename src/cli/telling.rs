@@ -70,12 +70,13 @@ fn step(task: &Task) -> Option<&'static str> {
                 "use a made-up one"
             }
             Verb::Probe => {
-                let new = request.parties.get("it") == request.parties.get("new");
-                let old = request.parties.get("it") == request.parties.get("old");
-                match (old, new) {
-                    (true, _) => "use the old one",
-                    (_, true) => "use the new one",
-                    _ => "use another one",
+                let it = request.parties.get("it");
+                if it == request.parties.get("old") {
+                    "use the old one"
+                } else if it == request.parties.get("new") {
+                    "use the new one"
+                } else {
+                    "use the control"
                 }
             }
             Verb::Find => "list",

@@ -135,6 +135,10 @@ impl Scene<'_> {
         let mut values = self.public_values(machine);
         values.extend(it.public.clone());
         parties.insert("it".to_owned(), it);
+        // Which of them is used is told from the others by whoever watches.
+        if let Ok(new) = self.party(machine, "new") {
+            parties.entry("new".to_owned()).or_insert(new);
+        }
         let at = self.at(Verb::Probe, layer, 0);
         Some(Task::Ask(Request { at, parties, values, deadline_ms }))
     }

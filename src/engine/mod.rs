@@ -14,6 +14,7 @@ pub mod capability;
 pub mod check;
 mod credential;
 mod fold;
+pub mod leftover;
 pub mod outline;
 mod pairs;
 pub mod plan;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Identity, RoleIndex, SecretId, Subject, Values, Wall};
 use super::capability::{KindCapability, Limits, Radius};
-use super::report::{Mode, Revoke, Verdict};
+use super::report::{Mode, Origin, Revoke, Verdict};
 use super::verdict::Sight;
 use crate::inventory::{SecretRef, Vendor};
 
@@ -48,6 +48,9 @@ pub struct Plan {
     pub run: String,
     /// What its labels begin with: `rotate-<installation>-<run>`.
     pub label: String,
+    /// The run that this one verifies.
+    #[serde(default)]
+    pub of: Option<Origin>,
     /// The incident, if it has a number.
     pub case: Option<String>,
     /// The session that went wrong, if it is known.
@@ -163,6 +166,9 @@ pub struct Planned {
     pub places: BTreeMap<String, SecretRef>,
     /// Where a new one goes, `places` first.
     pub deliver_to: Vec<BTreeMap<String, SecretRef>>,
+    /// Places of contained roles among them: filled by a restore.
+    #[serde(default)]
+    pub withheld: Vec<BTreeMap<String, SecretRef>>,
     /// What makes its user read it again.
     pub reload: Vec<String>,
     /// It is read on each use.
@@ -191,6 +197,9 @@ pub struct Planned {
     pub collateral: Vec<String>,
     /// Network segment.
     pub segment: String,
+    /// It is what an interrupted run left of this credential.
+    #[serde(default)]
+    pub left_of: Option<Subject>,
     /// What an earlier run knows of it (restore, verify).
     pub earlier: Option<Earlier>,
 }
@@ -206,7 +215,9 @@ pub struct Earlier {
     pub new: Option<KnownSide>,
     /// The old one was seen accepted, as this identity.
     pub accepted_as: Option<Identity>,
-    /// When it was last seen accepted.
+    /// The new one was seen accepted, as this identity.
+    pub new_accepted_as: Option<Identity>,
+    /// When the old one was last seen accepted.
     pub last_accepted: Option<Wall>,
     /// When its revocation was accepted.
     pub revoked_at: Option<Wall>,

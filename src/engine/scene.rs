@@ -317,6 +317,7 @@ impl Scene<'_> {
         !fingerprint.is_empty()
             && self.planned.earlier.as_ref().is_some_and(|earlier| {
                 (earlier.accepted_as.is_some() && same(&earlier.old))
+                    || (earlier.new_accepted_as.is_some() && same(&earlier.new))
                     || (earlier.delivered && same(&earlier.new))
             })
     }

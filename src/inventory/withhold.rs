@@ -7,8 +7,8 @@ use super::{Credential, Inventory, LineIndex, Problem, Reload, SecretRef, VarVal
 
 impl Inventory {
     /// Takes out what runs a command or sends a secret elsewhere: `stop`, `reload`, `cmd:` places
-    /// and bases. Each is told as a problem of its entry, `because` in its message; what is left can be
-    /// used. `text` is the one it was parsed from.
+    /// and bases. Each is told as a problem of its entry, `because` in its message; what is left
+    /// can be used. `text` is the one it was parsed from.
     pub fn withhold_code(&mut self, text: &str, because: &str) {
         let mut problems = Vec::new();
         let tell = |span: &Range<usize>, what: &str| {

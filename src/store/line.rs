@@ -20,7 +20,8 @@ pub type Shapes = Arc<dyn Fn(&str) -> Vec<Range<usize>> + Send + Sync>;
 /// The longest way to a line. Transcripts grow to hundreds of MiB; 1 GiB is read in seconds.
 const WAY_MAX: u64 = 1 << 30;
 
-/// Reads the one value of known shape on line `number`, counted from 1. The same value twice is one.
+/// Reads the one value of known shape on line `number`, counted from 1. The same value twice is
+/// one.
 ///
 /// # Errors
 /// [`Reason::Unreadable`], with a word: `bad-reference`, `not-regular`, `too-large`, `not-text`,

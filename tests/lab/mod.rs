@@ -19,6 +19,7 @@ mod moto;
 mod oidc;
 mod redis;
 mod server;
+mod wire;
 
 pub(crate) use fake::{Manners, Seen};
 pub(crate) use fake_openai::{FakeOpenAi, OpenAiKey};
@@ -26,6 +27,7 @@ pub(crate) use fake_slack::FakeSlack;
 pub(crate) use moto::{AwsKey, Moto, moto};
 pub(crate) use oidc::{Oidc, oidc};
 pub(crate) use redis::{Connection, Redis, Value, redis};
+pub(crate) use wire::Wire;
 
 /// Says that a server is not there; with `CI=true` that is a failure.
 pub(crate) fn missing(what: &str) {

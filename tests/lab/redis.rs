@@ -75,9 +75,16 @@ impl Redis {
         Ok(connection)
     }
 
-    /// Whether that password is accepted for that user.
+    /// Whether that password is accepted for that user. A connection that is cut while it says so,
+    /// as an eviction cuts every one of that user, is made again.
     pub(crate) fn is_alive(&self, user: &str, password: &str) -> bool {
-        self.connect(user, password).is_ok()
+        loop {
+            match self.connect(user, password) {
+                Ok(_) => return true,
+                Err(words) if words.starts_with("WRONGPASS") => return false,
+                Err(words) => eprintln!("redis: {words}; connecting again"),
+            }
+        }
     }
 }
 

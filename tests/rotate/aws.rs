@@ -1,25 +1,26 @@
 //! An AWS user's access key, at moto: as it is (it says 200 to "inactive" and goes on accepting
 //! the key), and patched to refuse inactive keys as AWS does.
 
+use std::time::{Duration, Instant};
+
 use crate::bench::Host;
-use crate::lab::{self, AwsKey, Moto};
+use crate::lab::{self, AwsKey, Moto, Wire};
 use crate::role::{ENV, PROOF, ROLE};
 
 /// What the inventory says of this server, and of who may revoke there.
-pub(crate) fn provider(moto: &Moto) -> String {
+pub(crate) fn provider(endpoint: &str) -> String {
     format!(
         r#"
 [provider.aws]
 file  = "aws-iam"
-base  = "{}"
+base  = "{endpoint}"
 proof = {PROOF}
 
 [admin.aws-admin]
 provider = "aws"
 kind     = "admin-key"
 secret   = {{ access_key_id = "dotenv:DIR/aws-admin.env#ID", secret = "dotenv:DIR/aws-admin.env#SECRET" }}
-"#,
-        moto.endpoint
+"#
     )
 }
 
@@ -54,7 +55,7 @@ fn bench(patched: bool) -> Option<(Moto, Host, AwsKey)> {
     let (host, old) = (Host::new(), moto.user("mail"));
     host.put(ENV, &lines(&old));
     give_admin(&host, &moto.admin);
-    host.inventory(&format!("{ROLE}{CREDENTIAL}{}", provider(&moto)));
+    host.inventory(&format!("{ROLE}{CREDENTIAL}{}", provider(&moto.endpoint)));
     assert!(moto.is_alive(&old));
     Some((moto, host, old))
 }
@@ -196,4 +197,37 @@ fn held_restored_and_rehearsed() {
     let third = placed(&host);
     assert!(!moto.is_alive(&second) && moto.is_alive(&third));
     assert_eq!(ids(&moto), [third.id]);
+}
+
+/// AWS keys have no label. The run was killed when AWS had made one and nobody had heard of it:
+/// what is new in the list is it; it is ended, and another one is made.
+#[test]
+fn a_key_that_was_made_and_never_heard_of_is_found_and_deleted() {
+    let Some((moto, host, old)) = bench(true) else { return };
+    let wire = Wire::to(&moto.endpoint);
+    host.inventory(&format!("{ROLE}{CREDENTIAL}{}", provider(&wire.endpoint)));
+    wire.keep_back(Some("Action=CreateAccessKey"));
+    let run = host.start(&["--role", "mail-agent", "--deliver"]);
+    let begun = Instant::now();
+    while !wire.has_kept_back() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "no key was made");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.kill();
+    let orphan = ids(&moto);
+    assert!(orphan.len() == 1 && orphan[0] != old.id, "made, and nobody has heard of it");
+
+    wire.keep_back(None);
+    let outcome = host.rotate(&["resume"]);
+    insta::assert_snapshot!(outcome.table(), @r"
+    contain exit 3
+    mail-agent/archive: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#AWS_ACCESS_KEY_ID (in-use)
+      in dotenv:~/agent.env#AWS_SECRET_ACCESS_KEY (in-use)
+      minted: role sessions from AssumeRole, until a known time
+      orphan, revoked true
+    ");
+    let new = placed(&host);
+    assert!(!moto.is_alive(&old) && moto.is_alive(&new));
+    assert_eq!(ids(&moto), [new.id]);
 }

@@ -1,7 +1,7 @@
 //! A host with a broken agent on it: places, an inventory, a state directory, and the binary.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -92,7 +92,7 @@ impl Host {
     }
 }
 
-fn tell(stderr: impl std::io::BufRead, say: &Sender<String>) {
+fn tell(stderr: impl BufRead, say: &Sender<String>) {
     for line in stderr.lines().map_while(Result::ok) {
         let _ = say.send(line);
     }

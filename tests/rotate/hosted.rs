@@ -7,13 +7,13 @@ use tokio::runtime::{Builder, Runtime};
 /// A fake, served while this lives.
 pub(crate) struct Hosted<T> {
     fake: T,
-    runtime: Runtime,
+    _runtime: Runtime,
 }
 
 impl<T> Hosted<T> {
     pub(crate) fn start(fake: impl Future<Output = T>) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { fake: runtime.block_on(fake), runtime }
+        Self { fake: runtime.block_on(fake), _runtime: runtime }
     }
 }
 

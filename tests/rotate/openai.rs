@@ -1,5 +1,7 @@
 //! Keys of OpenAI's service accounts and of persons, at a fake that keeps state.
 
+use std::time::Duration;
+
 use crate::bench::Host;
 use crate::hosted::Hosted;
 use crate::lab::{FakeOpenAi, OpenAiKey};
@@ -40,13 +42,14 @@ admin    = "openai-admin"
     )
 }
 
-struct Bench {
-    fake: Hosted<FakeOpenAi>,
-    host: Host,
-    old: OpenAiKey,
+/// A role with one service account's key.
+pub(crate) struct Bench {
+    pub(crate) fake: Hosted<FakeOpenAi>,
+    pub(crate) host: Host,
+    pub(crate) old: OpenAiKey,
 }
 
-fn bench() -> Bench {
+pub(crate) fn bench() -> Bench {
     let fake = Hosted::start(FakeOpenAi::start());
     let host = Host::new();
     let old = fake.service_account_key(PROJECT, "mail");
@@ -59,12 +62,12 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    fn placed(&self) -> String {
+    pub(crate) fn placed(&self) -> String {
         self.host.value(ENV, "OPENAI_API_KEY")
     }
 
     /// Names of what is listed, those that we chose without what differs from run to run.
-    fn listed(&self) -> Vec<String> {
+    pub(crate) fn listed(&self) -> Vec<String> {
         let listed = self.fake.listed().into_iter();
         listed
             .map(|name| if name.starts_with("rotate-") { "rotate-".into() } else { name })
@@ -210,41 +213,37 @@ fn a_key_that_nobody_knows_is_named_and_left_alone() {
 }
 
 #[test]
-fn twenty_in_one_env_file_are_all_there() {
+fn a_key_that_dies_late_is_waited_for() {
     let bench = bench();
-    bench.fake.revoke(&bench.old.secret);
-    let names: Vec<String> = (0..20).map(|number| format!("KEY_{number}")).collect();
-    let olds: Vec<OpenAiKey> =
-        names.iter().map(|name| bench.fake.service_account_key(PROJECT, name)).collect();
-    let mut env = String::from("# Settings of the mail agent\nLOG_LEVEL=info\n\n");
-    for (name, old) in names.iter().zip(&olds) {
-        env.push_str(&format!("{name}={} # of {name}\n\n", old.secret));
-    }
-    env.push_str("# the end\nexport LAST='one'\n");
-    bench.host.put(ENV, &env);
-    let entries: String =
-        names.iter().map(|name| credential(name, "service-account-key", name)).collect();
-    bench.host.inventory(&format!("{ROLE}{entries}{}", provider(&bench.fake.base())));
+    bench.fake.dies_after(Duration::from_secs(2));
+    let mut run = bench.host.start(&["--role", "mail-agent", "--deliver"]);
+    run.hear("revoke  accepted");
+    run.hear("use the old one  accepted");
+    let outcome = run.end();
+    insta::assert_snapshot!(outcome.table(), @r"
+    contain exit 0
+    mail-agent/model: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#OPENAI_API_KEY (in-use)
+    ");
+    assert!(outcome.report["timings"]["last_dead_ms"].as_u64() > Some(3_000), "2 s, and held 1 s");
+}
 
-    let outcome = bench.host.rotate(&["--role", "mail-agent", "--deliver"]);
-    assert_eq!(outcome.code, Some(0), "{}", outcome.table());
-    for old in &olds {
-        assert!(!bench.fake.is_alive(&old.secret));
-    }
-    // Everything but the values is as it was, and every value is a live one of its own.
-    let after = bench.host.read(ENV);
-    let mut expected = env;
-    let mut placed = Vec::new();
-    for (name, old) in names.iter().zip(&olds) {
-        let line = after.lines().find(|line| line.starts_with(&format!("{name}="))).unwrap();
-        let value = line[name.len() + 1..].split(' ').next().unwrap().to_owned();
-        assert!(bench.fake.is_alive(&value), "{name}");
-        expected = expected.replace(&old.secret, &value);
-        placed.push(value);
-    }
-    assert_eq!(after, expected);
-    placed.sort();
-    placed.dedup();
-    assert_eq!(placed.len(), 20);
-    assert_eq!(bench.fake.listed().len(), 21, "the admin, and twenty new ones");
+/// Given up, it is alive; whoever looks again later finds it dead, and the run's report says so.
+#[test]
+fn a_key_that_dies_after_we_gave_up_is_found_dead_by_a_verify() {
+    let bench = bench();
+    bench.fake.lies();
+    let contained = bench.host.rotate(&["--role", "mail-agent"]);
+    assert_eq!(contained.code, Some(4), "{}", contained.table());
+    bench.fake.revoke(&bench.old.secret);
+    let verified = bench.host.rotate(&["verify"]);
+    insta::assert_snapshot!(verified.table(), @r"
+    verify exit 0
+    mail-agent/model: dead, revoke accepted, control new, made-up refused; new held
+    ");
+    let report = bench.host.rotate(&["report", &contained.run()]);
+    insta::assert_snapshot!(report.table(), @r"
+    contain exit 0
+    mail-agent/model: dead, revoke accepted, control new, made-up refused; new held
+    ");
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use regex::Regex;
 use serde_json::Value;
 
 /// A run of the binary that is over.
@@ -16,7 +17,7 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// The report's claims, one line for each thing said. What differs from run to run is left
-    /// out: handles, fingerprints, times.
+    /// out: handles, labels, fingerprints, times.
     ///
     /// The report is held against the schema first, and its exit code against the process's.
     pub(crate) fn table(&self) -> String {
@@ -40,6 +41,10 @@ impl Outcome {
         for handle in sides.filter_map(|side| side["handle"].as_str()) {
             table = table.replace(handle, "[handle]");
         }
+        let label = Regex::new("rotate-[0-9a-f]{6}-[0-9]{8}-[0-9]{6}-[a-z0-9]{4}").unwrap();
+        let table = label.replace_all(&table, "[label]");
+        let run = Regex::new("[0-9]{8}-[0-9]{6}-[a-z0-9]{4}").unwrap();
+        let table = run.replace_all(&table, "[run]");
         table.trim_end().replace(&self.root, "~")
     }
 
@@ -95,17 +100,6 @@ impl Outcome {
     /// The run's id.
     pub(crate) fn run(&self) -> String {
         word(&self.report["run"])
-    }
-
-    /// `VERDICT/NEW STATE` of one credential.
-    pub(crate) fn verdict(&self, id: &str) -> String {
-        let one = self.credential_of(id);
-        format!("{}/{}", word(&one["old"]["verdict"]), word(&one["new"]["state"]))
-    }
-
-    pub(crate) fn credential_of(&self, id: &str) -> &Value {
-        let found = list(&self.report["credentials"]).iter().find(|one| one["id"] == id);
-        found.unwrap_or_else(|| panic!("no {id} in the report"))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::bench::{Host, mode_of};
 use crate::lab::{self, Redis, Value};
 use crate::role::{ENV, PROOF, ROLE};
 
-const ACL: &str = "user default on >admin ~* &* +@all\nuser mail on >old ~* &* +@all";
+pub(crate) const ACL: &str = "user default on >admin ~* &* +@all\nuser mail on >old ~* &* +@all";
 
 /// What the inventory says of this server, and of who may set passwords there.
 pub(crate) fn provider(redis: &Redis) -> String {
@@ -35,7 +35,8 @@ reload   = "none"
 admin    = "redis-admin"
 "#;
 
-const BEFORE: &str = "# Settings\nREDIS_URL=redis://mail:old@127.0.0.1:1/0 # the cache\nLOG=info\n";
+pub(crate) const BEFORE: &str =
+    "# Settings\nREDIS_URL=redis://mail:old@127.0.0.1:1/0 # the cache\nLOG=info\n";
 
 fn bench(acl: &str) -> Option<(Redis, Host)> {
     let redis = lab::redis(acl)?;
@@ -48,14 +49,14 @@ fn bench(acl: &str) -> Option<(Redis, Host)> {
 }
 
 /// The password in the place.
-fn placed(host: &Host) -> String {
+pub(crate) fn placed(host: &Host) -> String {
     let url = host.value(ENV, "REDIS_URL");
     let (_, rest) = url.split_once("redis://mail:").unwrap();
     rest.split_once('@').unwrap().0.to_owned()
 }
 
 /// How many passwords the user has.
-fn passwords(redis: &Redis) -> usize {
+pub(crate) fn passwords(redis: &Redis) -> usize {
     let mut admin = redis.connect("default", "admin").unwrap();
     let Ok(Value::List(user)) = admin.ask(&["ACL", "GETUSER", "mail"]) else { panic!("no user") };
     let at = user.iter().position(|word| *word == Value::Text("passwords".into())).unwrap();

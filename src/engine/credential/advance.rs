@@ -17,6 +17,9 @@ impl Machine {
     /// Walks on as far as it can, and says what it wants on the way.
     pub(in crate::engine) fn advance(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) {
         self.wake = None;
+        if self.is_in_its_place(scene) {
+            return;
+        }
         if !self.closed && !scene.stopping {
             self.gather(scene, wants);
         }
@@ -47,6 +50,23 @@ impl Machine {
             }
         }
         self.leave();
+    }
+
+    /// What an interrupted run left may stand in its place all the same, and is ended there. Nobody
+    /// knows before the place was read: until then it waits, as long as that takes.
+    fn is_in_its_place(&mut self, scene: &Scene<'_>) -> bool {
+        const LOOK_AGAIN_MS: u64 = 20;
+        let of = scene.planned.left_of.filter(|_| !self.closed && self.at == 0);
+        let Some(of) = of.and_then(|of| scene.machines.get(of.0 as usize)) else { return false };
+        if !of.read.settled() {
+            self.wake_by(scene.now.plus(LOOK_AGAIN_MS));
+            return true;
+        }
+        let same = of.old.fingerprint == self.old.fingerprint;
+        if same {
+            self.leave();
+        }
+        same
     }
 
     /// Everything this credential still wants is dropped: it is through, a person stopped the run,

@@ -12,6 +12,14 @@ impl Machine {
         let mut machine = Self::default();
         machine.old.handle.clone_from(&planned.handle);
         let goes_on = matches!(mode, Mode::Restore | Mode::Verify);
+        // What an interrupted run left is in no place: its journal had it.
+        if let Some(old) = planned.leftover().filter(|_| mode.contains()) {
+            let earlier = planned.earlier.as_ref();
+            machine.old = side(old);
+            machine.read = Try::Done;
+            machine.known = earlier.is_some_and(|earlier| earlier.accepted_as.is_some());
+            return machine;
+        }
         let Some(earlier) = planned.earlier.as_ref().filter(|_| goes_on) else { return machine };
         machine.look = Try::Done;
         machine.find = Try::Done;

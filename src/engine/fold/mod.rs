@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::call::{Subject, Time};
 use super::credential::{Machine, Side, Try};
-use super::plan::{Earlier, KnownSide, Planned};
+use super::plan::{Earlier, KnownSide, Phase, Planned};
 use super::report::{
     CredentialReport, Evidence as SavedEvidence, EvidenceState, InventoryFacts, Mode, Old, Origin,
     ProviderFacts, Report, RoleDetail, Stamp, StopState, Stopped, Timings, Todo, Verdict,
@@ -72,10 +72,13 @@ impl Run {
                     old: Some(old),
                     new: machine.has_new().then(|| known(&machine.new)),
                     accepted_as: accepted.then(|| machine.identity.clone().unwrap_or_default()),
+                    new_accepted_as: machine.new_identity.clone(),
                     last_accepted: machine.last_accepted,
                     revoked_at: machine.revoked.map(|(_, wall)| wall),
                     revoke: Some(machine.revoke),
-                    delivered: planned.deliver && machine.deliver == Try::Done,
+                    delivered: planned.deliver
+                        && planned.withheld.is_empty()
+                        && machine.deliver == Try::Done,
                     sight: Some(self.sight(planned.kind)),
                     verdict: Some((said, why)),
                 },
@@ -90,9 +93,11 @@ impl Run {
     }
 
     fn origin(&self) -> Option<Origin> {
+        if self.plan.of.is_some() || self.plan.mode != Mode::Restore {
+            return self.plan.of.clone();
+        }
         let earlier = self.plan.credentials.iter().find_map(|planned| planned.earlier.as_ref())?;
-        matches!(self.plan.mode, Mode::Verify | Mode::Restore)
-            .then(|| Origin { run: earlier.run.clone(), mode: Mode::Contain })
+        Some(Origin { run: earlier.run.clone(), mode: Mode::Contain })
     }
 
     fn role_details(&self) -> Vec<RoleDetail> {
@@ -110,8 +115,12 @@ impl Run {
     }
 
     fn timings(&self) -> Timings {
-        let revoked = self.machines.iter().filter_map(|machine| machine.revoked);
-        let times: Vec<u64> = revoked.map(|(Time(at), _)| at).collect();
+        // What an earlier run revoked has no time in this one.
+        let here = self.each().filter(|(_, planned, _)| {
+            planned.phases.iter().any(|phase| matches!(phase, Phase::Revoke | Phase::Roll))
+        });
+        let times: Vec<u64> =
+            here.filter_map(|(_, _, machine)| machine.revoked).map(|(Time(at), _)| at).collect();
         let dead = self.each().filter_map(|(_, planned, machine)| {
             let kind = self.plan.kind(planned.kind)?;
             let (said, _) = self.verdict_of(planned, kind, machine);
@@ -136,9 +145,21 @@ impl Run {
     fn credentials(&self) -> Vec<CredentialReport> {
         let each = self.each().filter_map(|(subject, planned, machine)| {
             let kind = self.plan.kind(planned.kind)?;
+            if self.stands_elsewhere(planned) {
+                return None;
+            }
             Some(self.credential(subject, planned, kind, machine))
         });
         each.collect()
+    }
+}
+
+impl Run {
+    /// What an interrupted run left is told of once: where its place still holds it, there.
+    fn stands_elsewhere(&self, planned: &Planned) -> bool {
+        let Some(left) = planned.leftover() else { return false };
+        let of = planned.left_of.and_then(|of| self.machines.get(of.0 as usize));
+        of.is_some_and(|of| of.old.fingerprint == left.fingerprint)
     }
 }
 

@@ -90,7 +90,10 @@ impl Run {
                 action: "end its sessions by hand".to_owned(),
             });
         }
-        todo.extend(self.lost(planned, machine));
+        // A list that was read to its end since, and has nothing of ours, says that it was not made.
+        if !self.lists.read_to_end(subject) {
+            todo.extend(self.lost(planned, machine));
+        }
         if self.lists.unread(subject) {
             todo.push(Todo {
                 what: format!("look for unrecognised credentials beside {id}"),
@@ -134,7 +137,15 @@ fn filled(text: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> Stri
         fill("handle", handle);
     }
     fill("label", &plan.label);
-    filled
+    let host = plan
+        .kind(planned.kind)
+        .and_then(|kind| plan.providers.iter().find(|provider| provider.id == kind.provider))
+        .and_then(|provider| provider.hosts.first());
+    if let Some(host) = host {
+        fill("base", &format!("https://{host}"));
+    }
+    // What nobody knows is left for a person to see, in words.
+    filled.replace("{{ ", "(").replace(" }}", ", not known here)")
 }
 
 fn text_of(value: &serde_json::Value) -> Option<String> {

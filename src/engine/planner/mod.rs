@@ -14,7 +14,7 @@ use super::plan::{
     Acting, Earlier, Options, Phase, Plan, PlanError, Planned, PlannedActor, PlannedInventory,
     PlannedKind, PlannedRole,
 };
-use super::report::Mode;
+use super::report::{Mode, Origin};
 use crate::inventory::{Credential, Inventory, Reload, Role, VarValue};
 use entries::Entry;
 use phases::phases;
@@ -70,6 +70,7 @@ impl Plan {
     pub fn verify(earlier: &Self, facts: &BTreeMap<String, Earlier>, options: &Options) -> Self {
         let mut plan = earlier.clone();
         plan.mode = Mode::Verify;
+        plan.of = Some(Origin { run: earlier.run.clone(), mode: earlier.mode });
         plan.run.clone_from(&options.run);
         plan.label = format!("rotate-{}-{}", options.installation, options.run);
         plan.wait_ms = options.wait_ms;
@@ -182,6 +183,7 @@ impl<'a> Planner<'a> {
             mode: self.mode,
             run: self.options.run.clone(),
             label: format!("rotate-{}-{}", self.options.installation, self.options.run),
+            of: None,
             case: self.options.case.clone(),
             session: self.options.session.clone(),
             since: self.options.since,
@@ -327,6 +329,7 @@ impl<'a> Planner<'a> {
             handle: credential.handle.clone(),
             places: credential.secret.clone(),
             deliver_to,
+            withheld: Vec::new(),
             reload,
             read_on_use: credential.reload == Reload::ReadOnUse,
             scopes: credential.scopes.clone(),
@@ -341,6 +344,7 @@ impl<'a> Planner<'a> {
             ways_left_out: self.too_wide(can),
             collateral: Vec::new(),
             segment: credential.segment.clone().unwrap_or_else(|| "local".to_owned()),
+            left_of: None,
             earlier,
         })
     }

@@ -94,11 +94,16 @@ fn said(error: &reqwest::Error, words: &str) -> bool {
 fn tls(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+        if error.is::<rustls::Error>() || wraps_tls(error.downcast_ref()) {
             return true;
         }
         cause = error.source();
     }
     false
+}
+
+/// What an I/O error wraps is not its source: that is the source of what it wraps.
+fn wraps_tls(error: Option<&std::io::Error>) -> bool {
+    let Some(inner) = error.and_then(std::io::Error::get_ref) else { return false };
+    inner.is::<rustls::Error>() || wraps_tls(inner.downcast_ref())
 }

@@ -1,0 +1,15 @@
+//! The built binary on a hostile day: providers that misbehave, inventories that are wrong, disks
+//! that are full. It may not lie, leak, hang or lose.
+
+#![cfg(test)]
+
+mod acme;
+mod bench;
+mod commands;
+mod impostor;
+mod inventory;
+mod network;
+mod place;
+mod provider;
+mod state;
+mod trust;
