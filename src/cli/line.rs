@@ -27,6 +27,9 @@ use crate::journal::{FORMAT, Header, Holder, Journal, JournalError, LockError, M
 use crate::platform::Reloads;
 use crate::world::{Evidence, LiveWorld};
 
+/// As long as the id of a run is.
+const RUN_ID: usize = "20261122-093000-k3f9".len();
+
 /// A run that can begin.
 pub(crate) struct Ready {
     state: State,
@@ -400,7 +403,7 @@ fn other_release(run: &str) -> Failure {
 }
 
 fn report_of(state: &State, run: &str) -> Result<Report, Failure> {
-    if let Some(json) = state.report_of(run).map_err(|error| own(&error).hint(error.hint()))? {
+    if let Some(json) = state.report_of(run).map_err(|_| unreadable(state, run))? {
         return parsed(&json);
     }
     let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
@@ -431,12 +434,17 @@ fn no_runs() -> Failure {
     Failure::input("no run is known here").hint("name the state directory: --state DIR")
 }
 
-/// A run that is not here, one that is damaged, and one of another release are not the same.
+/// A run that is not here, one that is damaged, and one of another release are not the same. What
+/// is no run's name may be a secret pasted by mistake, and is not repeated.
 fn unreadable(state: &State, run: &str) -> Failure {
     match Journal::open(state, run) {
         Ok(_) => other_release(run),
-        Err(JournalError::NoSuchRun(_)) => Failure::input(format!("no run {run} is known here"))
-            .hint("name the state directory: --state DIR"),
+        Err(JournalError::NoSuchRun(_)) => {
+            let named = run.len() <= RUN_ID && run.starts_with(|c: char| c.is_ascii_digit());
+            let run = if named { format!("run {run}") } else { "such run".to_owned() };
+            Failure::input(format!("no {run} is known here"))
+                .hint("name the state directory: --state DIR")
+        }
         Err(error) => own(&error).hint(error.hint()),
     }
 }

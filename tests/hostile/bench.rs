@@ -2,7 +2,7 @@
 //! built binary.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::acme::{Acme, Key};
+use crate::commands::fits_the_schema;
 
 /// No command here takes half as long on a loaded machine; one that does hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -174,6 +175,15 @@ impl Bench {
         self.finish(arguments, self.command("sh", &all))
     }
 
+    /// Runs rotate until stderr holds this text, and ends it with SIGKILL.
+    pub(crate) fn killed_at(&self, text: &str, arguments: &[&str]) {
+        let mut child = self.command(env!("CARGO_BIN_EXE_rotate"), arguments).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let seen = lines.map(Result::unwrap).any(|line| line.contains(text));
+        child.kill().unwrap();
+        assert!(child.wait().unwrap().code().is_none() && seen, "{text}");
+    }
+
     fn finish(&self, arguments: &[&str], mut command: Command) -> Ran {
         let begun = Instant::now();
         let mut child = command.spawn().unwrap();
@@ -199,6 +209,8 @@ impl Bench {
             (r"\d{4}-\d\d-\d\d[T ][0-9:.]+(Z| \+00:00)", "TIME"),
             (r"pid \d+", "pid N"),
             (r"\(user \d+", "(user N"),
+            (r"sha256:[0-9a-f]{64}", "sha256:HASH"),
+            (r"after [0-9.]+ m?s\b", "after N ms"),
         ];
         rules.iter().fold(text, |text, (pattern, name)| {
             regex::Regex::new(pattern).unwrap().replace_all(&text, *name).into_owned()
@@ -252,6 +264,7 @@ impl Ran {
     pub(crate) fn report(&self) -> Value {
         let report: Value = serde_json::from_str(&self.stdout)
             .unwrap_or_else(|_| panic!("no report\n{}\n{}", self.stdout, self.stderr));
+        fits_the_schema(&report);
         assert_eq!(report["exit_code"].as_i64(), self.code.map(i64::from), "{}", self.stdout);
         report
     }

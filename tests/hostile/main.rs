@@ -5,6 +5,7 @@
 
 mod acme;
 mod bench;
+mod commands;
 mod impostor;
 mod inventory;
 mod network;
