@@ -115,13 +115,6 @@ impl Run {
                 machine.orphan(row);
             }
         }
-        if self.lists.accounts_for_all(list) {
-            for one in &members {
-                if let Some(machine) = self.machines.get_mut(one.0 as usize) {
-                    machine.missing = 0;
-                }
-            }
-        }
     }
 
     /// Who ends an orphan whose own credential has left.
