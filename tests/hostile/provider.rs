@@ -98,10 +98,12 @@ fn everything_ends_in_500_for_ever() {
     mail-agent/mail: revoke lost, unproven, new not-issued
         left: revoke the old mail-agent/mail
         left: issue a new mail-agent/mail
+        left: a new mail-agent/mail may have been made and lost (1 lost answers)
         left: look for unrecognised credentials beside mail-agent/mail
     mail-agent/search: revoke lost, unproven, new not-issued
         left: revoke the old mail-agent/search
         left: issue a new mail-agent/search
+        left: a new mail-agent/search may have been made and lost (1 lost answers)
     [exit 3]
     mail lives, its place holds the old one
     search lives, its place holds the old one
@@ -113,7 +115,6 @@ fn everything_ends_in_500_for_ever() {
 /// Nobody knows what a 500 did: the list says that it made nothing, it is tried again for as long as
 /// the provider's `give_up` says, and no faster than a server in trouble can bear.
 #[test]
-#[ignore = "the engine issues and lists in a tight loop, without a pause and without an end"]
 fn the_new_one_ends_in_500_for_ever() {
     let bench = Bench::new();
     bench.acme.treat("POST", Manners::Status(500));
@@ -136,7 +137,7 @@ fn the_new_one_ends_in_500_for_ever() {
 #[test]
 fn told_to_wait_with_and_without_for_how_long() {
     for retry_after in [None, Some(1)] {
-        let bench = Bench::new();
+        let bench = Bench::with("\"1500ms\"", "\"10s\"");
         bench.acme.treat_times(2, "DELETE", Manners::Throttled { retry_after });
         bench.acme.treat_times(2, "POST", Manners::Throttled { retry_after });
         insta::allow_duplicates! {
@@ -156,7 +157,6 @@ fn told_to_wait_with_and_without_for_how_long() {
 
 /// Told to come back tomorrow, a contain says today what is left.
 #[test]
-#[ignore = "the engine waits for as long as a provider says, whatever its `give_up`"]
 fn told_to_wait_for_ever() {
     let bench = Bench::new();
     bench.acme.treat("DELETE", Manners::Throttled { retry_after: Some(86_400) });
@@ -264,19 +264,19 @@ fn a_new_one_whose_answer_is_lost_is_ended() {
     let ran = bench.rotate(&[CONTAIN, &["--only", "acme/mail"]].concat());
     insta::assert_snapshot!(ran.outcome(&bench), @r#"
     $ rotate --role mail-agent --format json --only acme/mail
-    mail-agent/mail: revoke accepted, dead, new held
+    mail-agent/mail: revoke accepted, dead, new not-issued
         orphan, revoked: true
-    [exit 0]
+        left: issue a new mail-agent/mail
+    [exit 3]
     mail dead, its place holds the old one
     search lives, its place holds the old one
     events lives
-    1 issued live
+    0 issued live
     "#);
 }
 
 /// However often it is tried, no key stays behind that the report does not name.
 #[test]
-#[ignore = "the engine issues, looks and ends the orphan without an end"]
 fn new_ones_whose_answers_are_always_lost() {
     let bench = Bench::new();
     bench.acme.treat("POST", Manners::AnswerLost);

@@ -104,6 +104,13 @@ impl Run {
         let members = members.to_vec();
         for row in self.lists.sort_out(list, known, prefix, missing) {
             let named = row.label.as_deref().and_then(|label| number_in(label, prefix?));
+            // One account under two providers of the inventory: it is the other list's to judge.
+            let elsewhere = named.is_some_and(|one| {
+                self.plan.planned(Subject(one)).is_some() && !members.contains(&Subject(one))
+            });
+            if elsewhere {
+                continue;
+            }
             let owner = members
                 .iter()
                 .copied()
