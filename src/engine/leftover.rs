@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::call::{Identity, Subject};
-use super::plan::{Earlier, KnownSide, Phase, Plan, Planned};
+use super::plan::{Acting, Earlier, KnownSide, Phase, Plan, Planned};
 use super::report::Mode;
 
 /// A credential that an earlier run held: the old one that an interrupted one had not revoked yet,
@@ -34,8 +34,11 @@ impl Plan {
             let number =
                 self.credentials.iter().filter(|one| one.id.starts_with(&prefix(leftover)));
             let id = format!("{}{}", prefix(leftover), number.count() + 1);
-            let mut taken = as_leftover(&self.credentials[of], leftover, id);
+            let Some(now) = self.credentials.get(of) else { continue };
+            let mut taken = as_leftover(now, leftover, id);
             taken.left_of = u32::try_from(of).ok().map(Subject);
+            // The successor of what is in the place now is of the same kind, and accepted.
+            taken.control = taken.control.or(taken.left_of.map(Acting::Planned));
             if let Ok(subject) = u32::try_from(self.credentials.len()) {
                 self.needed_by(&taken, Subject(subject));
                 self.credentials.push(taken);
@@ -46,7 +49,7 @@ impl Plan {
     /// An admin of the run that must end this one too is needed until then.
     fn needed_by(&mut self, taken: &Planned, subject: Subject) {
         for acting in taken.admins.values().chain(&taken.client) {
-            if let super::plan::Acting::Planned(Subject(admin)) = acting
+            if let Acting::Planned(Subject(admin)) = acting
                 && let Some(admin) = self.credentials.get_mut(*admin as usize)
             {
                 admin.serves.push(subject);

@@ -288,8 +288,7 @@ impl Scene<'_> {
 
     /// Whether every way of issue waits for a person.
     pub(super) fn asks_a_person(&self) -> bool {
-        let ways = self.ways(Verb::Issue);
-        !ways.is_empty() && ways.iter().all(|way| way.person)
+        self.kind.asks_a_person()
     }
 
     /// The part that is the provider's id of the credential.
@@ -421,6 +420,14 @@ impl Scene<'_> {
             (Some(only), None) => Some(only),
             _ => None,
         }
+    }
+}
+
+impl PlannedKind {
+    /// Whether every way of issue waits for a person.
+    pub(super) fn asks_a_person(&self) -> bool {
+        let ways = self.can.ways(Verb::Issue);
+        !ways.is_empty() && ways.iter().all(|way| way.person)
     }
 }
 

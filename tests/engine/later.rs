@@ -1,7 +1,8 @@
 //! Restore and verify: runs that go on from an earlier one.
 
 use rotate::engine::call::{SecretId, Time, Verb};
-use rotate::engine::plan::{Earlier, Options, Plan};
+use rotate::engine::leftover::Leftover;
+use rotate::engine::plan::{Earlier, KnownSide, Options, Plan};
 use rotate::engine::report::{NewState, Verdict};
 
 use crate::bench::Bench;
@@ -144,4 +145,43 @@ fn a_verify_sees_that_one_lives_on() {
     let mut verify = Sim::with(sim.server, plan);
     let report = verify.finish();
     assert_eq!((verify.verdict("a"), report.exit_code), (Verdict::Alive, 4));
+}
+
+/// A contain that finds what an interrupted run had issued and put nowhere.
+fn with_leftover(in_place: bool) -> Sim {
+    let bench = Bench::with(&["key"]);
+    let mut plan = bench.contain();
+    let mut sim = Sim::of(&bench, plan.clone());
+    let left = if in_place { sim.old("a") } else { sim.server.make(None, "left") };
+    let id = SecretId(SecretId::ADOPTED + 1);
+    sim.server.vault.insert(id, left);
+    let side = KnownSide {
+        fingerprint: format!("fp{left}"),
+        handle: sim.server.key(left).map(|key| key.handle.clone()),
+        secrets: vec![id],
+        ..KnownSide::default()
+    };
+    let run = "r0".to_owned();
+    plan.take_over(&[Leftover { id: "mail/a".to_owned(), run, accepted_as: None, side }]);
+    Sim::with(sim.server, plan)
+}
+
+#[test]
+fn what_an_interrupted_run_left_is_ended_and_proved_by_the_successor() {
+    let mut sim = with_leftover(false);
+    let report = sim.finish();
+    assert_eq!(report.credentials.len(), 2);
+    for one in &report.credentials {
+        assert_eq!(one.old.verdict, Verdict::Dead, "{}: {}", one.id, one.old.why);
+    }
+    assert_eq!(sim.calls_of(Verb::Revoke), 2);
+    assert_eq!(report.exit_code, 0);
+}
+
+#[test]
+fn what_it_left_in_its_place_is_ended_once() {
+    let mut sim = with_leftover(true);
+    let report = sim.finish();
+    assert_eq!((report.credentials.len(), sim.calls_of(Verb::Revoke)), (1, 1));
+    assert_eq!(report.exit_code, 0);
 }

@@ -146,8 +146,8 @@ fn what_was_held_is_burned_when_the_role_is_contained_again() {
     contain exit 0
     mail-agent/cache: already-dead, revoke accepted, control new, made-up refused; new held
     mail-agent/model: already-dead, revoke by-hand, control new, made-up refused; new held
-    mail-agent/cache@[run]#1: dead, revoke accepted, control admin, made-up refused; new not-issued
-    mail-agent/model@[run]#1: dead, revoke accepted, control admin, made-up refused; new not-issued
+    mail-agent/cache@[run]#1: dead, revoke accepted, control mail-agent/cache, made-up refused; new not-issued
+    mail-agent/model@[run]#1: dead, revoke accepted, control mail-agent/model, made-up refused; new not-issued
     ");
     let restored = fleet.host.rotate(&["restore", "--role", "mail-agent", "--because", "mended"]);
     insta::assert_snapshot!(restored.table(), @r"

@@ -1,6 +1,6 @@
 //! What a credential wants next: one match over the phases of its script.
 
-use super::Machine;
+use super::{BASELINE_MS, Machine};
 use crate::engine::plan::Phase;
 use crate::engine::scene::{Scene, Want};
 
@@ -52,17 +52,17 @@ impl Machine {
         self.leave();
     }
 
-    /// What an interrupted run left may stand in its place all the same, and is ended there. Nobody
-    /// knows before the place was read: until then it waits, as long as that takes.
+    /// What an interrupted run left may stand in its place all the same, and is ended there. Until
+    /// the place was read nobody knows: it waits as long as for a look, and no kill waits longer.
     fn is_in_its_place(&mut self, scene: &Scene<'_>) -> bool {
-        const LOOK_AGAIN_MS: u64 = 20;
         let of = scene.planned.left_of.filter(|_| !self.closed && self.at == 0);
         let Some(of) = of.and_then(|of| scene.machines.get(of.0 as usize)) else { return false };
-        if !of.read.settled() {
-            self.wake_by(scene.now.plus(LOOK_AGAIN_MS));
+        let end = self.since.plus(BASELINE_MS);
+        if !of.read.settled() && scene.now < end {
+            self.wake_by(end);
             return true;
         }
-        let same = of.old.fingerprint == self.old.fingerprint;
+        let same = of.read.settled() && of.old.fingerprint == self.old.fingerprint;
         if same {
             self.leave();
         }

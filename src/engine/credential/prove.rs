@@ -3,7 +3,7 @@
 use super::advance::Flow;
 use super::{ControlKind, Issued, Layers, Machine, Purpose, Steps, liveness};
 use crate::engine::call::{Answer, Identity, Liveness, Reason, Time};
-use crate::engine::plan::{Acting, Phase};
+use crate::engine::plan::{Acting, Phase, PlannedKind};
 use crate::engine::proof::{Due, Proof};
 use crate::engine::queue::Lane;
 use crate::engine::report::Revoke;
@@ -351,10 +351,14 @@ impl Scene<'_> {
         let new_one = match acting {
             Acting::Fixed(_) => None,
             Acting::Planned(subject) => self.machines.get(subject.0 as usize).map(|other| {
-                let phases = self.plan.planned(subject).map_or(&[][..], |one| &one.phases);
+                let planned = self.plan.planned(subject);
+                let phases = planned.map_or(&[][..], |one| &one.phases);
                 let left = phases.get(usize::from(other.at)..).unwrap_or_default();
-                let may_come = !other.closed
-                    && (other.issued == Issued::No || other.has_new())
+                let kind = planned.and_then(|one| self.plan.kind(one.kind));
+                // Nobody waits for a person.
+                let person = !other.has_new() && kind.is_some_and(PlannedKind::asks_a_person);
+                let may_come = !(other.closed || person)
+                    && matches!(other.issued, Issued::No | Issued::Looking | Issued::Yes)
                     && left.contains(&Phase::ProveNew);
                 (other.new_identity.is_some(), may_come)
             }),

@@ -33,7 +33,7 @@ struct Counts {
     broken: bool,
     /// Admins and clients of the run that it needs.
     users_of: Vec<Subject>,
-    /// Others that need it, or take it as their control.
+    /// Others that need it, take it as their control, or are what an earlier run left of it.
     users: Vec<Subject>,
 }
 
@@ -58,6 +58,9 @@ impl Tally {
             let control = planned.control.as_ref().and_then(|it| planned_one(it, number));
             if let Some(control) = control.and_then(|it| each.get_mut(it.0 as usize)) {
                 control.users.push(number);
+            }
+            if let Some(of) = planned.left_of.and_then(|it| each.get_mut(it.0 as usize)) {
+                of.users.push(number);
             }
             if let Some(leader) = planned.leader.and_then(|it| each.get_mut(it.0 as usize)) {
                 leader.held_by += 1;
