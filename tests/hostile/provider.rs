@@ -1,6 +1,7 @@
 //! Providers that misbehave. The verdict is what was seen, the kill is not late, and no new key
 //! stays behind unnamed.
 
+use std::thread;
 use std::time::Duration;
 
 use crate::acme::{Acme, Manners};
@@ -256,27 +257,17 @@ fn a_secret_echoed_in_a_public_field_is_not_written_down() {
     "#);
 }
 
-/// The answer to the first issue is lost on its way: its key is found by its label and ended.
+/// An answer is waited for 20 s: these wait side by side.
 #[test]
-fn a_new_one_whose_answer_is_lost_is_ended() {
-    let bench = Bench::new();
-    bench.acme.treat_times(1, "POST", Manners::AnswerLost);
-    let ran = bench.rotate(&[CONTAIN, &["--only", "acme/mail"]].concat());
-    insta::assert_snapshot!(ran.outcome(&bench), @r#"
-    $ rotate --role mail-agent --format json --only acme/mail
-    mail-agent/mail: revoke accepted, dead, new not-issued
-        orphan, revoked: true
-        left: issue a new mail-agent/mail
-    [exit 3]
-    mail dead, its place holds the old one
-    search lives, its place holds the old one
-    events lives
-    0 issued live
-    "#);
+fn answers_that_never_come() {
+    thread::scope(|scope| {
+        scope.spawn(new_ones_whose_answers_are_always_lost);
+        scope.spawn(a_new_one_that_is_lost_when_the_wait_is_over_is_named);
+        scope.spawn(a_revocation_whose_answer_is_lost_is_proved_by_use);
+    });
 }
 
 /// However often it is tried, no key stays behind that the report does not name.
-#[test]
 fn new_ones_whose_answers_are_always_lost() {
     let bench = Bench::new();
     bench.acme.treat("POST", Manners::AnswerLost);
@@ -287,7 +278,6 @@ fn new_ones_whose_answers_are_always_lost() {
 
 /// The wait is over while a new one is being made: its answer is waited for, and where it is lost
 /// a person is told to look.
-#[test]
 fn a_new_one_that_is_lost_when_the_wait_is_over_is_named() {
     let bench = Bench::new();
     bench.acme.treat("POST", Manners::AnswerLost);
@@ -303,7 +293,6 @@ fn a_new_one_that_is_lost_when_the_wait_is_over_is_named() {
 }
 
 /// Nothing is believed of an answer that never came; the use of the old one tells.
-#[test]
 fn a_revocation_whose_answer_is_lost_is_proved_by_use() {
     insta::assert_snapshot!(contain("DELETE", Manners::AnswerLost), @r#"
     $ rotate --role mail-agent --format json
