@@ -92,7 +92,6 @@ fn revocations_end_in_500_for_ever() {
     "#);
 }
 
-#[test]
 fn everything_ends_in_500_for_ever() {
     insta::assert_snapshot!(contain("", Manners::Status(500)), @r#"
     $ rotate --role mail-agent --format json
@@ -115,7 +114,6 @@ fn everything_ends_in_500_for_ever() {
 
 /// Nobody knows what a 500 did: the list says that it made nothing, it is tried again for as long as
 /// the provider's `give_up` says, and no faster than a server in trouble can bear.
-#[test]
 fn the_new_one_ends_in_500_for_ever() {
     let bench = Bench::new();
     bench.acme.treat("POST", Manners::Status(500));
@@ -135,7 +133,6 @@ fn the_new_one_ends_in_500_for_ever() {
     assert!(issues <= 20, "{issues}");
 }
 
-#[test]
 fn told_to_wait_with_and_without_for_how_long() {
     for retry_after in [None, Some(1)] {
         let bench = Bench::with("\"1500ms\"", "\"10s\"");
@@ -257,10 +254,14 @@ fn a_secret_echoed_in_a_public_field_is_not_written_down() {
     "#);
 }
 
-/// An answer is waited for 20 s: these wait side by side.
+/// An answer is waited for 20 s, and a server in trouble is left in peace between two tries: these
+/// wait side by side.
 #[test]
-fn answers_that_never_come() {
+fn what_takes_its_time() {
     thread::scope(|scope| {
+        scope.spawn(everything_ends_in_500_for_ever);
+        scope.spawn(the_new_one_ends_in_500_for_ever);
+        scope.spawn(told_to_wait_with_and_without_for_how_long);
         scope.spawn(new_ones_whose_answers_are_always_lost);
         scope.spawn(a_new_one_that_is_lost_when_the_wait_is_over_is_named);
         scope.spawn(a_revocation_whose_answer_is_lost_is_proved_by_use);
