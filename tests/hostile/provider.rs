@@ -1,6 +1,7 @@
 //! Providers that misbehave. The verdict is what was seen, the kill is not late, and no new key
 //! stays behind unnamed.
 
+use std::thread;
 use std::time::Duration;
 
 use crate::acme::{Acme, Manners};
@@ -91,7 +92,6 @@ fn revocations_end_in_500_for_ever() {
     "#);
 }
 
-#[test]
 fn everything_ends_in_500_for_ever() {
     insta::assert_snapshot!(contain("", Manners::Status(500)), @r#"
     $ rotate --role mail-agent --format json
@@ -114,7 +114,6 @@ fn everything_ends_in_500_for_ever() {
 
 /// Nobody knows what a 500 did: the list says that it made nothing, it is tried again for as long as
 /// the provider's `give_up` says, and no faster than a server in trouble can bear.
-#[test]
 fn the_new_one_ends_in_500_for_ever() {
     let bench = Bench::new();
     bench.acme.treat("POST", Manners::Status(500));
@@ -134,7 +133,6 @@ fn the_new_one_ends_in_500_for_ever() {
     assert!(issues <= 20, "{issues}");
 }
 
-#[test]
 fn told_to_wait_with_and_without_for_how_long() {
     for retry_after in [None, Some(1)] {
         let bench = Bench::with("\"1500ms\"", "\"10s\"");
@@ -256,27 +254,21 @@ fn a_secret_echoed_in_a_public_field_is_not_written_down() {
     "#);
 }
 
-/// The answer to the first issue is lost on its way: its key is found by its label and ended.
+/// An answer is waited for 20 s, and a server in trouble is left in peace between two tries: these
+/// wait side by side.
 #[test]
-fn a_new_one_whose_answer_is_lost_is_ended() {
-    let bench = Bench::new();
-    bench.acme.treat_times(1, "POST", Manners::AnswerLost);
-    let ran = bench.rotate(&[CONTAIN, &["--only", "acme/mail"]].concat());
-    insta::assert_snapshot!(ran.outcome(&bench), @r#"
-    $ rotate --role mail-agent --format json --only acme/mail
-    mail-agent/mail: revoke accepted, dead, new not-issued
-        orphan, revoked: true
-        left: issue a new mail-agent/mail
-    [exit 3]
-    mail dead, its place holds the old one
-    search lives, its place holds the old one
-    events lives
-    0 issued live
-    "#);
+fn what_takes_its_time() {
+    thread::scope(|scope| {
+        scope.spawn(everything_ends_in_500_for_ever);
+        scope.spawn(the_new_one_ends_in_500_for_ever);
+        scope.spawn(told_to_wait_with_and_without_for_how_long);
+        scope.spawn(new_ones_whose_answers_are_always_lost);
+        scope.spawn(a_new_one_that_is_lost_when_the_wait_is_over_is_named);
+        scope.spawn(a_revocation_whose_answer_is_lost_is_proved_by_use);
+    });
 }
 
 /// However often it is tried, no key stays behind that the report does not name.
-#[test]
 fn new_ones_whose_answers_are_always_lost() {
     let bench = Bench::new();
     bench.acme.treat("POST", Manners::AnswerLost);
@@ -287,7 +279,6 @@ fn new_ones_whose_answers_are_always_lost() {
 
 /// The wait is over while a new one is being made: its answer is waited for, and where it is lost
 /// a person is told to look.
-#[test]
 fn a_new_one_that_is_lost_when_the_wait_is_over_is_named() {
     let bench = Bench::new();
     bench.acme.treat("POST", Manners::AnswerLost);
@@ -303,7 +294,6 @@ fn a_new_one_that_is_lost_when_the_wait_is_over_is_named() {
 }
 
 /// Nothing is believed of an answer that never came; the use of the old one tells.
-#[test]
 fn a_revocation_whose_answer_is_lost_is_proved_by_use() {
     insta::assert_snapshot!(contain("DELETE", Manners::AnswerLost), @r#"
     $ rotate --role mail-agent --format json

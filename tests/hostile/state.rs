@@ -59,7 +59,7 @@ fn a_disk_that_is_full_from_the_start() {
 /// is said to be held can be delivered.
 #[test]
 fn a_disk_that_fills_up() {
-    for blocks in (208..400).step_by(16) {
+    for blocks in (208..400).step_by(32) {
         let bench = Bench::new();
         let ran = bench.behind(&format!("ulimit -f {blocks}; exec \"$@\""), CONTAIN);
         let report = ran.report();
