@@ -173,14 +173,6 @@ impl Lists {
         orphans
     }
 
-    /// The second reading came to its end, and shows nothing new that nobody knows: what an issue
-    /// made whose answer was lost would stand in it.
-    pub(super) fn accounts_for_all(&self, number: u32) -> bool {
-        self.lists.get(number as usize).is_some_and(|list| {
-            list.complete && list.strangers.iter().all(|stranger| !stranger.minted_during_run)
-        })
-    }
-
     /// Whether the first reading is still to come or under way.
     pub(super) fn before_is_pending(&self, subject: Subject) -> bool {
         self.list(subject).is_some_and(|list| list.before != Reading::Done)

@@ -413,6 +413,8 @@ mod tests {
             part in proptest::option::of(part()),
         ) {
             let reference = SecretRef { scheme, path, fragment, part };
+            // A pointer can look like an address with a password in it, which is refused.
+            prop_assume!(leak::scan(&reference.to_string()).is_empty());
             prop_assert_eq!(reference.to_string().parse(), Ok(reference));
         }
 

@@ -170,7 +170,7 @@ fn an_unknown_part() {
     "#);
     insta::assert_snapshot!(contain, @r#"
     $ rotate --role mail-agent --format json
-    mail-agent/mail: revoke accepted, unproven, new unproven
+    mail-agent/mail: revoke accepted, unproven, new held
     mail-agent/search: revoke accepted, dead, new held
     [exit 3]
     mail dead, its place holds the old one

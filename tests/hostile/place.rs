@@ -17,7 +17,7 @@ fn a_secret_that_cannot_be_read_is_revoked_by_its_handle() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(bench.rotate(CONTAIN).outcome(&bench), @r#"
             $ rotate --role mail-agent --format json
-            mail-agent/mail: revoke accepted, unproven, new unproven
+            mail-agent/mail: revoke accepted, unproven, new held
             mail-agent/search: revoke accepted, dead, new held
             [exit 3]
             mail dead, its place holds the old one
@@ -35,7 +35,7 @@ fn an_empty_secret_is_no_secret() {
     bench.write("agent/.env", &format!("MAIL=\nSEARCH={}\n", bench.search.secret));
     insta::assert_snapshot!(bench.rotate(CONTAIN).outcome(&bench), @r#"
     $ rotate --role mail-agent --format json
-    mail-agent/mail: revoke accepted, unproven, new unproven
+    mail-agent/mail: revoke accepted, unproven, new held
     mail-agent/search: revoke accepted, dead, new held
     [exit 3]
     mail dead, its place holds nothing that lives
@@ -53,7 +53,7 @@ fn nothing_to_end_it_by() {
     bench.inventory(&text.replace(MAIL, "secret   = \"dotenv:DIR/agent/gone/.env#MAIL\"\n"));
     insta::assert_snapshot!(bench.rotate(CONTAIN).outcome(&bench), @r#"
     $ rotate --role mail-agent --format json
-    mail-agent/mail: revoke by-hand, unproven, new unproven
+    mail-agent/mail: revoke by-hand, unproven, new held
         stranger: mail
         left: revoke the old mail-agent/mail
     mail-agent/search: revoke accepted, dead, new held

@@ -107,7 +107,6 @@ fn a_second_run_of_the_same_role() {
 
 /// What the first run held and nobody delivered is delivered, ended or named: it is not forgotten.
 #[test]
-#[ignore = "a second contain issues anew beside what the first one holds, and exits with 0"]
 fn a_second_run_beside_what_is_held() {
     let bench = Bench::new();
     assert_eq!(bench.rotate(CONTAIN).code, Some(0));
@@ -120,7 +119,6 @@ fn a_second_run_beside_what_is_held() {
 
 /// The end of the run could not be written, and everything before it was: what was proved stays so.
 #[test]
-#[ignore = "a resume takes back what was proved before it"]
 fn a_run_that_only_was_not_closed() {
     let bench = Bench::new();
     let mut closed = None;

@@ -32,7 +32,7 @@ fn ctrl_c_at_the_start_can_be_taken_up() {
     let stopped = run.end();
     assert_eq!(stopped.code, Some(130), "{}", stopped.stderr);
     let resumed = fleet.host.rotate(&["resume"]);
-    assert_eq!(resumed.table(), UNDISTURBED, "{}", resumed.stderr);
+    assert_eq!(resumed.table(), UNDISTURBED, "{}\n--\n{}", stopped.stderr, resumed.stderr);
     assert_eq!(fleet.truth(), REPLACED);
 }
 

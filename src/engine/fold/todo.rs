@@ -90,7 +90,7 @@ impl Run {
                 action: "end its sessions by hand".to_owned(),
             });
         }
-        // A list that was read to its end since, and has nothing of ours, says: it was not made.
+        // A list read to its end since, with nothing of ours in it, says that it was not made.
         if !self.lists.read_to_end(subject) {
             todo.extend(self.lost(planned, machine));
         }

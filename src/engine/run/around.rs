@@ -123,7 +123,8 @@ impl Run {
         let holds = planned.leader.is_some() && holds_up(machine, planned, self.plan.mode);
         let broken = machine.stopped_before_revoke.is_some();
         let leader = planned.leader;
-        let arrived = machine.closed || machine.ready_to_sweep;
+        // One that a person's stop has closed is not through: a resume brings it here.
+        let arrived = machine.ready_to_sweep || (machine.closed && !self.stopping);
         let Some(counts) = self.tally.each.get_mut(index) else { return };
         let (needed, held) = (counts.needs, counts.holds);
         counts.needs = needs;

@@ -104,6 +104,13 @@ impl Run {
         let members = members.to_vec();
         for row in self.lists.sort_out(list, known, prefix, missing) {
             let named = row.label.as_deref().and_then(|label| number_in(label, prefix?));
+            // One account under two providers of the inventory: it is the other list's to judge.
+            let elsewhere = named.is_some_and(|one| {
+                self.plan.planned(Subject(one)).is_some() && !members.contains(&Subject(one))
+            });
+            if elsewhere {
+                continue;
+            }
             let owner = members
                 .iter()
                 .copied()
@@ -113,13 +120,6 @@ impl Run {
             if let Some(machine) = owner.and_then(|one| self.machines.get_mut(one.0 as usize)) {
                 machine.missing = machine.missing.saturating_sub(1);
                 machine.orphan(row);
-            }
-        }
-        if self.lists.accounts_for_all(list) {
-            for one in &members {
-                if let Some(machine) = self.machines.get_mut(one.0 as usize) {
-                    machine.missing = 0;
-                }
             }
         }
     }
