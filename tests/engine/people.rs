@@ -1,6 +1,7 @@
 //! What a person says: stop, done, wait; and a journal that can no longer be written.
 
 use rotate::engine::call::{Call, Time, Told, Verb};
+use rotate::engine::capability::Rate;
 use rotate::engine::report::{NewState, Verdict};
 
 use crate::bench::{Bench, entry};
@@ -28,6 +29,31 @@ fn stopped_at_any_time_it_makes_nothing_more_ends_what_is_being_ended_and_goes_o
         }
         assert_eq!(report.exit_code, 0, "stopped at {ms} ms");
         sim.no_orphan();
+    }
+}
+
+#[test]
+fn what_stood_in_line_when_it_was_stopped_is_asked_for_again() {
+    let crowded = |ms| {
+        let mut bench = Bench::with(&["key", "key", "key"]);
+        let limits = &mut bench.capabilities.providers.get_mut("lab").unwrap().limits;
+        limits.in_flight = 1;
+        limits.calls = Some(Rate { count: 1, per_ms: 700 });
+        let mut sim = Sim::rehearse(&bench);
+        sim.until(Time(ms));
+        sim.tell(Told::Stop);
+        sim.finish();
+        sim.crash();
+        sim
+    };
+    for ms in (0..6_000).step_by(250) {
+        let mut sim = crowded(ms);
+        let from = sim.now;
+        let report = sim.finish();
+        for one in &report.credentials {
+            assert_eq!(one.old.verdict, Verdict::Dead, "{} at {ms}: {}", one.id, one.old.why);
+        }
+        assert!(sim.now.since(from) < 60_000, "nobody waited in vain: stopped at {ms} ms");
     }
 }
 

@@ -53,8 +53,10 @@ pub(crate) struct Manners {
     pub(crate) list_lag: u64,
     /// At most so many keys.
     pub(crate) cap: Option<usize>,
-    /// A new key gets the handle of the one that was revoked.
+    /// A new key gets the handle of the one it replaces.
     pub(crate) reuses_handles: bool,
+    /// This verb of this kind takes so long.
+    pub(crate) slow: Option<(&'static str, Verb, u64)>,
     /// A revocation ends every key of the team.
     pub(crate) kills_team: bool,
     /// An issue waits so long for a person.
@@ -112,11 +114,7 @@ impl Server {
     /// A live key nowhere in particular.
     pub(crate) fn make(&mut self, label: Option<String>, team: &str) -> u64 {
         self.made += 1;
-        let free = |key: &&Key| key.dies.is_some_and(|at| at <= self.now);
-        let reused = self.keys.iter().find(free).map(|key| key.handle.clone());
-        let handle = reused
-            .filter(|_| self.manners.reuses_handles)
-            .unwrap_or_else(|| format!("key_{}", self.made));
+        let handle = format!("key_{}", self.made);
         let secret = 1_000 + self.made;
         self.keys.push(Key {
             handle,
@@ -187,7 +185,17 @@ impl Server {
                 let archive = "/var/evidence.age".to_owned();
                 (1_500, Answer::Saved { archive, sha256: "ab".to_owned(), gaps: Vec::new() })
             }
-            Task::Ask(request) => self.ask(id, request),
+            Task::Ask(request) => {
+                let (took, answer) = self.ask(id, request);
+                match self.manners.slow {
+                    Some((kind, verb, ms))
+                        if kind == request.at.kind && verb == request.at.verb =>
+                    {
+                        (took.max(ms), answer)
+                    }
+                    _ => (took, answer),
+                }
+            }
         }
     }
 
@@ -354,6 +362,10 @@ impl Server {
             }
             None => self.make(label, &team),
         };
+        let replaced = old.and_then(|old| self.key(old)).map(|key| key.handle.clone());
+        if let Some(replaced) = replaced.filter(|_| self.manners.reuses_handles) {
+            self.keys.last_mut().expect("one was made").handle = replaced;
+        }
         if request.at.verb == Verb::Roll
             && let Some(old) = old
         {
@@ -399,7 +411,8 @@ impl Server {
         if !self.manners.lies {
             let (lag, kills_team) = (self.manners.lag, self.manners.kills_team);
             for key in &mut self.keys {
-                let dies = key.secret == secret || (kills_team && key.team == team);
+                let named = by_handle && Some(&key.handle) == handle.as_ref();
+                let dies = named || key.secret == secret || (kills_team && key.team == team);
                 if dies && key.revoked.is_none() {
                     key.revoked = Some(now);
                     key.dies = Some(now.plus(lag));
