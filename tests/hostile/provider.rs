@@ -338,7 +338,6 @@ fn a_revocation_under_way_when_the_wait_is_over_is_lost() {
 
 /// A wait shorter than the look at the old one is no reason not to kill.
 #[test]
-#[ignore = "the engine leaves before the first revocation was sent"]
 fn a_short_wait_does_not_keep_the_revocation_from_being_sent() {
     let bench = Bench::new();
     bench.acme.treat("GET /v1/me", Manners::Silence);

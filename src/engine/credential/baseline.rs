@@ -42,7 +42,9 @@ impl Machine {
             return self.after_baseline(scene);
         }
         let hasty = scene.plan.mode.contains();
-        let end = self.since.plus(if hasty { BASELINE_MS } else { PATIENT_MS });
+        // Whoever waits for less than that still wants the revocation sent within it.
+        let short = scene.plan.wait_ms.map_or(BASELINE_MS, |wait| BASELINE_MS.min(wait / 2));
+        let end = self.since.plus(if hasty { short } else { PATIENT_MS });
         if scene.now < end {
             self.wake_by(end);
             return Flow::Wait;
