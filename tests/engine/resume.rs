@@ -1,8 +1,9 @@
 //! Crashes: at every event, once and twice, and what is known afterwards.
 
-use rotate::engine::call::{Time, Verb};
+use rotate::engine::call::{Event, Time, Verb, Wall};
 use rotate::engine::plan::Plan;
 use rotate::engine::report::{NewState, Verdict};
+use rotate::engine::run::Run;
 
 use crate::bench::{Bench, entry};
 use crate::server::Manners;
@@ -126,4 +127,29 @@ fn bytes_that_were_held_are_not_chosen_again() {
     held.crash();
     held.finish();
     assert_eq!(chosen(&held), 1);
+}
+
+/// The wall clock is for the report alone: one that jumps a year to and fro changes no call and no
+/// verdict.
+#[test]
+fn a_clock_that_jumps_changes_no_call_and_no_verdict() {
+    const YEAR_MS: i64 = 365 * 86_400_000;
+    let bench = everything();
+    let mut sim = Sim::contain(&bench);
+    sim.finish();
+    let mut jumping = Run::new(sim.run.plan().clone());
+    let mut calls = Vec::new();
+    for (n, (at, event)) in sim.events.iter().enumerate() {
+        let jump = if n % 2 == 0 { YEAR_MS } else { -YEAR_MS };
+        let event = Event { wall: Wall(event.wall.0 + jump), what: event.what.clone() };
+        jumping.handle(*at, event).unwrap();
+        calls.extend(std::iter::from_fn(|| jumping.poll()));
+    }
+    let made: Vec<_> = sim.calls.iter().map(|(_, id, call)| (*id, call.clone())).collect();
+    assert!(made.len() > 20 && calls == made, "the same calls");
+    let verdicts: Vec<_> =
+        jumping.report().credentials.iter().map(|it| (it.id.clone(), it.old.verdict)).collect();
+    let expected: Vec<_> = outcome(&sim).into_iter().map(|(id, said, _)| (id, said)).collect();
+    assert_eq!(verdicts, expected);
+    assert!(jumping.is_done());
 }
