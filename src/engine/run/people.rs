@@ -142,7 +142,7 @@ impl Run {
         let phases = self.plan.credentials.iter().map(|planned| planned.phases.len());
         for (machine, phases) in self.machines.iter_mut().zip(phases) {
             let through = usize::from(machine.at) >= phases;
-            if machine.closed && !through && machine.stopped_before_revoke.is_none() {
+            if machine.closed && !through {
                 machine.closed = false;
                 machine.since = self.now;
                 self.open += 1;
