@@ -121,6 +121,10 @@ impl Run {
             }
             // A proof is begun anew, layer by layer.
             if call.item.purpose.standing() != Standing::Proof {
+                let index = call.item.subject.map(|subject| subject.0 as usize);
+                if let Some(machine) = index.and_then(|index| self.machines.get_mut(index)) {
+                    machine.in_line_again(&call.item.purpose);
+                }
                 self.queue.push(call.account, call.lane, call.item, self.now);
             }
         }
