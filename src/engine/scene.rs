@@ -413,9 +413,12 @@ impl Scene<'_> {
             return None;
         }
         let known = |handle: &str| self.known.is_some_and(|known| known.contains(handle));
-        let mut new = rows
-            .into_iter()
-            .filter(|row| !row.revoked && !before.contains(&row.handle) && !known(&row.handle));
+        let noted = |handle: &str| machine.orphans.iter().any(|orphan| orphan.handle == handle);
+        // A row that fits the old value is the old one, whatever a list forgot to show before.
+        let mut new = rows.into_iter().filter(|row| {
+            let told = row.revoked || row.hinted || before.contains(&row.handle);
+            !told && !known(&row.handle) && !noted(&row.handle)
+        });
         match (new.next(), new.next()) {
             (Some(only), None) => Some(only),
             _ => None,

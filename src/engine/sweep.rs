@@ -145,13 +145,13 @@ impl Lists {
         &mut self,
         number: u32,
         known: &BTreeSet<String>,
-        prefix: Option<&str>,
-        missing: u32,
+        noted: &BTreeSet<String>,
+        (prefix, missing): (Option<&str>, u32),
     ) -> Vec<Row> {
         let Some(list) = self.lists.get_mut(number as usize) else { return Vec::new() };
         let mut orphans = Vec::new();
         for row in std::mem::take(&mut list.rows) {
-            if row.revoked || known.contains(&row.handle) {
+            if row.revoked || known.contains(&row.handle) || noted.contains(&row.handle) {
                 continue;
             }
             let labelled =
@@ -205,9 +205,16 @@ impl Lists {
         })
     }
 
-    /// The second reading came to its end.
-    pub(super) fn read_to_end(&self, subject: Subject) -> bool {
-        self.list(subject).is_some_and(|list| list.after == Reading::Done && list.complete)
+    /// The second reading came to its end, was asked for late enough to show what was made before
+    /// `since`, and would show it: by its label, or as something new that nobody knows.
+    pub(super) fn accounts_for(&self, subject: Subject, since: Time, labels: bool) -> bool {
+        self.list(subject).is_some_and(|list| {
+            let new = list.strangers.iter().any(|stranger| stranger.minted_during_run);
+            list.after == Reading::Done
+                && list.complete
+                && list.asked.is_some_and(|asked| asked >= since)
+                && (labels || !new)
+        })
     }
 
     /// Strangers under this credential's owner; told of the first that has that owner.

@@ -111,6 +111,22 @@ fn a_complete_proof_stands_and_one_under_way_begins_again() {
 }
 
 #[test]
+fn a_look_that_was_cut_and_is_wanted_no_more_stops_nobody() {
+    let text = "[role.mail]\n".to_owned()
+        + &entry("mail", "boss", "root", "")
+        + &entry("mail", "a", "key", "admin = \"mail/boss\"\n");
+    let mut sim = Sim::contain(&Bench::of(&text));
+    sim.server.manners = Manners { latency: 2_546, hangs: vec![Verb::Find], ..Manners::default() };
+    // The issue of the admin is cut, then the look for what it made, as its five seconds end.
+    for ms in [2_000, 7_000] {
+        sim.until(Time(ms));
+        sim.crash();
+    }
+    let report = sim.finish();
+    assert!(report.finished.is_some());
+}
+
+#[test]
 fn bytes_that_were_held_are_not_chosen_again() {
     let bench = Bench::with(&["password"]);
     let chosen = |sim: &Sim| sim.lines.iter().filter(|line| line.contains("generate")).count();

@@ -13,6 +13,13 @@ impl Machine {
         }
     }
 
+    /// A call for this purpose stands in line once more: its process died before the answer.
+    pub(in crate::engine) fn in_line_again(&mut self, purpose: &Purpose) {
+        if let Some(steps) = self.steps_for(purpose) {
+            steps.sent = false;
+        }
+    }
+
     /// A call for this purpose has left the line unsent, for the run was left.
     pub(in crate::engine) fn dropped(&mut self, purpose: &Purpose) {
         match purpose {

@@ -61,9 +61,7 @@ impl Machine {
 
     fn after_baseline(&mut self, scene: &Scene<'_>) -> Flow {
         if scene.plan.mode == Mode::Rehearse && self.before != Some(Before::Accepted) {
-            self.stopped_before_revoke = Some(NotSafe::OldNotAlive);
-            self.leave();
-            return Flow::Wait;
+            self.stop_before_revoke(&scene.planned.phases, NotSafe::OldNotAlive);
         }
         Flow::Next
     }

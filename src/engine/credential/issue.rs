@@ -32,7 +32,7 @@ const ORPHAN_FAILURES: u32 = 4;
 const LIST_MS: u64 = 30_000;
 
 /// How long the last list waits after a lost answer: what was made then stands in it by then.
-const SETTLE_MS: u64 = 10_000;
+pub(in crate::engine) const SETTLE_MS: u64 = 10_000;
 
 impl Machine {
     pub(super) fn issue(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
@@ -110,9 +110,8 @@ impl Machine {
     /// Contain goes on to whatever else ends it; a rehearsal leaves everything as it is.
     fn not_rolled(&mut self, scene: &Scene<'_>) -> Flow {
         if scene.plan.mode == Mode::Rehearse {
-            self.stopped_before_revoke = Some(NotSafe::NotIssued);
-            self.leave();
-            return Flow::Wait;
+            self.stop_before_revoke(&scene.planned.phases, NotSafe::NotIssued);
+            return Flow::Next;
         }
         if !self.comes_later(scene, Phase::Revoke) {
             let refused = !self.issue.refused.is_empty();
@@ -246,11 +245,11 @@ impl Machine {
             Outcome::NotSent(why) => self.retry(scene, verb, why),
             Outcome::Throttled => {}
             Outcome::Lost(why) => {
+                self.lost_at = Some(scene.now);
                 if scene.may_send_again(verb, self.issue.way, self.issue.step) {
                     self.issue.lost = true;
                     self.retry(scene, verb, why);
                 } else {
-                    self.lost_at = Some(scene.now);
                     self.issue = Steps { why: Some(why), lost: true, ..Steps::default() };
                     self.issued = Issued::Looking;
                 }

@@ -22,8 +22,10 @@ impl Machine {
         if matches!(self.revoke, Revoke::Accepted | Revoke::Lost) || self.rolled {
             return Flow::Next;
         }
-        if scene.plan.mode == Mode::Rehearse && self.hold_back(scene) {
-            return Flow::Wait;
+        if scene.plan.mode == Mode::Rehearse
+            && let Some(flow) = self.hold_back(scene)
+        {
+            return flow;
         }
         match scene.leader().filter(|_| !self.alone) {
             Some(leader) if scene.died_with(leader) => {
@@ -89,17 +91,16 @@ impl Machine {
 
     /// A rehearsal revokes nothing before the new one, and that of everything that dies with it,
     /// is proved and in use.
-    fn hold_back(&mut self, scene: &Scene<'_>) -> bool {
+    fn hold_back(&mut self, scene: &Scene<'_>) -> Option<Flow> {
         if !scene.comes_before_revoke(Phase::Deliver) {
-            return false;
+            return None;
         }
         let broken = scene.around.group_broken.then_some(NotSafe::GroupNotReplaced);
         if let Some(because) = self.not_safe_to_revoke(scene).or(broken) {
-            self.stopped_before_revoke = Some(because);
-            self.leave();
-            return true;
+            self.stop_before_revoke(&scene.planned.phases, because);
+            return Some(Flow::Next);
         }
-        scene.around.group_pending
+        scene.around.group_pending.then_some(Flow::Wait)
     }
 
     /// Why a rehearsal must not revoke the old one yet.

@@ -21,6 +21,7 @@ mod purpose;
 mod walk;
 
 pub(in crate::engine) use baseline::BASELINE_MS;
+pub(in crate::engine) use issue::SETTLE_MS;
 pub(in crate::engine) use outcome::{Layers, liveness as seen, text};
 use outcome::{Outcome, liveness};
 pub(in crate::engine) use purpose::{Purpose, Standing};
@@ -361,6 +362,17 @@ impl Machine {
         self.issue.asked &= self.issue.sent;
         self.orphan.asked &= self.orphan.sent;
         self.wake = None;
+    }
+
+    /// A rehearsal leaves the old one as it is: nothing is left but to look after what was made.
+    pub(super) fn stop_before_revoke(&mut self, phases: &[Phase], because: NotSafe) {
+        self.stopped_before_revoke = Some(because);
+        let sweep = phases.iter().position(|phase| *phase == Phase::Sweep);
+        let before = sweep.and_then(|at| u16::try_from(at).ok()?.checked_sub(1));
+        match before {
+            Some(before) => self.at = before,
+            None => self.leave(),
+        }
     }
 
     /// Wants to be asked again at that time, if not before.

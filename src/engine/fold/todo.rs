@@ -2,12 +2,13 @@
 
 use super::super::call::Subject;
 use super::super::capability::ByHand;
-use super::super::credential::{Machine, Try, text};
+use super::super::credential::{Machine, SETTLE_MS, Try, text};
 use super::super::plan::{Phase, Plan, Planned, PlannedKind};
 use super::super::report::{
     CredentialReport, EvidenceState, NewState, Revoke, StopState, Todo, Verdict,
 };
 use super::super::run::Run;
+use super::super::scene::lists_labels;
 use super::words::in_words;
 
 impl Run {
@@ -91,7 +92,9 @@ impl Run {
             });
         }
         // A list read to its end since, with nothing of ours in it, says that it was not made.
-        if !self.lists.read_to_end(subject) {
+        let settled = machine.lost_at.map(|at| at.plus(SETTLE_MS));
+        let labels = lists_labels(kind);
+        if settled.is_none_or(|since| !self.lists.accounts_for(subject, since, labels)) {
             todo.extend(self.lost(planned, machine));
         }
         if self.lists.unread(subject) {

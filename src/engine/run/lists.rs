@@ -100,9 +100,11 @@ impl Run {
         let prefix = lists_labels(kind).then_some(prefix.as_str());
         let members = self.lists.members(list);
         let machines = members.iter().filter_map(|one| self.machines.get(one.0 as usize));
-        let missing = machines.map(Machine::lost_issues).sum();
+        let missing = machines.clone().map(Machine::lost_issues).sum();
+        let noted = machines.flat_map(|machine| &machine.orphans);
+        let noted = noted.map(|orphan| orphan.handle.clone()).collect();
         let members = members.to_vec();
-        for row in self.lists.sort_out(list, known, prefix, missing) {
+        for row in self.lists.sort_out(list, known, &noted, (prefix, missing)) {
             let named = row.label.as_deref().and_then(|label| number_in(label, prefix?));
             // One account under two providers of the inventory: it is the other list's to judge.
             let elsewhere = named.is_some_and(|one| {

@@ -121,6 +121,10 @@ impl Run {
             }
             // A proof is begun anew, layer by layer.
             if call.item.purpose.standing() != Standing::Proof {
+                let index = call.item.subject.map(|subject| subject.0 as usize);
+                if let Some(machine) = index.and_then(|index| self.machines.get_mut(index)) {
+                    machine.in_line_again(&call.item.purpose);
+                }
                 self.queue.push(call.account, call.lane, call.item, self.now);
             }
         }
@@ -142,7 +146,7 @@ impl Run {
         let phases = self.plan.credentials.iter().map(|planned| planned.phases.len());
         for (machine, phases) in self.machines.iter_mut().zip(phases) {
             let through = usize::from(machine.at) >= phases;
-            if machine.closed && !through && machine.stopped_before_revoke.is_none() {
+            if machine.closed && !through {
                 machine.closed = false;
                 machine.since = self.now;
                 self.open += 1;
