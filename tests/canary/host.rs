@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -140,8 +140,24 @@ impl Host {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let Seen { code, stdout, stderr, processes } = watch(&mut child, killed_at);
         let name = arguments.first().copied().unwrap_or_default();
+        self.watched(name, &mut child, killed_at)
+    }
+
+    /// Runs a process that shows this among its arguments until it was looked at.
+    pub(crate) fn show(&mut self, argument: &str) {
+        let mut child = Command::new("sh")
+            .args(["-c", "read line", argument])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        self.watched("sh", &mut child, None);
+    }
+
+    fn watched(&mut self, name: &str, child: &mut Child, killed_at: Option<&str>) -> Option<i32> {
+        let Seen { code, stdout, stderr, processes } = watch(child, killed_at);
         self.written.push((format!("{name}: stdout"), stdout));
         self.written.push((format!("{name}: stderr"), stderr));
         self.written.push((format!("{name}: argument lists and environments"), processes));

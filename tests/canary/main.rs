@@ -40,6 +40,7 @@ fn a_leak_is_found() {
     let admin = host.acme.admin().to_owned();
     host.write("state/rotate/evidence/x.tar", &format!("\0tar{admin}\0"));
     host.write("tmp/.env.tmp", "MAIL=");
+    host.show(&admin);
     assert_eq!(host.rotate(&["report", &admin]), Some(2));
     let findings = host.findings().join("\n");
     for place in ["state/rotate/evidence/x.tar, at byte ", "environments, at byte"] {

@@ -20,7 +20,8 @@ pub(crate) struct Seen {
     pub(crate) processes: Vec<u8>,
 }
 
-/// Watches until the end, and ends it with SIGKILL as soon as stderr holds this text.
+/// Watches until the end, and ends it with SIGKILL as soon as stderr holds this text. Its stdin ends
+/// when it was looked at once.
 pub(crate) fn watch(child: &mut Child, killed_at: Option<&str>) -> Seen {
     let begun = Instant::now();
     let stdout = Pipe::read(child.stdout.take().unwrap());
@@ -32,6 +33,7 @@ pub(crate) fn watch(child: &mut Child, killed_at: Option<&str>) -> Seen {
                 processes.extend(fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default());
             }
         }
+        drop(child.stdin.take());
         if let Some(status) = child.try_wait().unwrap() {
             break status.code();
         }
