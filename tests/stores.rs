@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use rotate::engine::call::{Fault, PlaceState, Reason, Why};
-use rotate::inventory::{Part, SecretRef};
+use rotate::inventory::{CookieName, Part, SecretRef};
 use rotate::secret::Secret;
 use rotate::store::{Edit, FileStore, SecretStore, Shapes, Stores};
 use tempfile::TempDir;
@@ -356,6 +356,40 @@ async fn parts_of_one_value_and_values_of_one_file_go_in_one_edit() {
     store.write(edits).await.unwrap();
     assert_eq!(disk.text(".env"), "URL=amqp://new%20user:new%2Fpass@mq:5671/v # queue\nK=new\n");
     assert_eq!(store.replaced(), 1);
+}
+
+#[tokio::test]
+async fn cookies_of_one_file_go_in_one_edit_and_all_else_stays() {
+    let disk = Disk::new();
+    let cookie = |path: &Path, name: &str| {
+        let (domain, path_of) = ("app.example".into(), None);
+        let name = CookieName { name: name.into(), domain, path: path_of };
+        part(at("file", path, ""), Part::Cookie(name))
+    };
+    let jar = "# Netscape HTTP Cookie File\n\n\
+        .app.example\tTRUE\t/\tTRUE\t1790000000\tsid\told\n\
+        #HttpOnly_.app.example\tTRUE\t/\tTRUE\t1790000000\tremember\tr1\n";
+    let state = r#"{"cookies": [
+        {"name": "sid", "value": "old", "domain": ".app.example", "path": "/", "expires": 1.79e9},
+        {"name": "remember", "value": "r1", "domain": ".app.example", "path": "/"}],
+        "origins": []}"#;
+    for (name, content) in [("cookies.txt", jar), ("state.json", state)] {
+        let path = disk.file(name, content);
+        assert_eq!(read(&cookie(&path, "sid")).await.unwrap(), "old");
+        assert_eq!(read(&cookie(&path, "x")).await, refused(Reason::Empty, "no-such-key"));
+        let store = FileStore::new(None, shapes());
+        let both = vec![
+            edit(&cookie(&path, "sid"), "old", "new"),
+            edit(&cookie(&path, "remember"), "r1", "r2"),
+        ];
+        store.write(both).await.unwrap();
+        assert_eq!(disk.text(name), content.replace("old", "new").replace("r1", "r2"));
+        assert_eq!(store.replaced(), 1);
+        let absent = edit(&cookie(&path, "x"), "", "new");
+        assert_eq!(deliver(vec![absent]).await, refused(Reason::Unwritable, "no-such-cookie"));
+        let others = edit(&cookie(&path, "sid"), "old", "newer");
+        assert_eq!(deliver(vec![others]).await, refused(Reason::PlaceChanged, ""));
+    }
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub use changes::{Summary, changes};
 pub use excerpt::render;
 pub use index::Index;
 pub(crate) use position::{LineIndex, locate};
-pub use reference::{BadReference, Part, SecretRef};
+pub use reference::{BadReference, CookieName, Part, SecretRef};
 pub use similarity::{Nearest, nearest};
 
 /// What the text says, every reference resolved.

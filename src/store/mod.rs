@@ -19,6 +19,7 @@ use crate::secret::Secret;
 
 mod atomic;
 mod content;
+mod cookie;
 mod dotenv;
 mod env;
 mod file;

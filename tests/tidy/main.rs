@@ -70,7 +70,7 @@ const EXPOSE: &[(&str, &[&str])] = &[
                                           "same", "same"]),
     ("src/store/content.rs",            &["set", "set", "set"]),
     ("src/store/mod.rs",                &["read_public"]),
-    ("src/store/part.rs",               &["get", "set", "set", "set", "set"]),
+    ("src/store/part.rs",               &["get", "set", "set", "set", "set", "set"]),
     ("src/world.rs",                    &["publish"]),
 ];
 
