@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use futures::FutureExt as _;
 use serde_json::Value;
 
+use crate::child::{self, Environment};
 use crate::engine::call::{
     Answer, Call, CallId, Delivery, Fault, Holding, Liveness, PlaceState, Placed, Reason, Request,
     RoleIndex, Task, Values, Verb, Why,
@@ -96,6 +97,8 @@ pub struct LiveWorld {
     pub commands: Commands,
     /// Commands that make a place's user read it again.
     pub reloads: Reloads,
+    /// What `stop` inherits.
+    pub environment: Environment,
 }
 
 #[async_trait]
@@ -267,9 +270,9 @@ impl LiveWorld {
 
     async fn stop(&self, argv: &[String]) -> Result<Answer, Fault> {
         match self.commands {
-            Commands::Allowed => {
-                platform::run(argv, platform::STOP_LIMIT).await.map(|()| Answer::Done)
-            }
+            Commands::Allowed => child::run(argv, &self.environment, platform::STOP_LIMIT)
+                .await
+                .map(|()| Answer::Done),
             Commands::Untrusted => Err(Fault::Refused(Reason::Untrusted.into())),
             Commands::Elsewhere => Err(Fault::Refused(Reason::Unsupported.into())),
         }
@@ -457,6 +460,7 @@ mod tests {
                 },
                 commands,
                 reloads: Reloads::default(),
+                environment: Environment::default(),
             };
             Self { disk, world, vault: Vault::new() }
         }

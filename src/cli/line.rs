@@ -12,11 +12,12 @@ use super::ending::{finish, mark_contained};
 use super::failure::Failure;
 use super::history::{History, Past};
 use super::locking::{self, Locked, follow};
-use super::prepare::{self, Context, Prepared};
+use super::prepare::{self, Context, Places, Prepared};
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
 use super::terminal;
+use crate::child::Environment;
 use crate::drive;
 use crate::engine::call::{Subject, Told, Wall};
 use crate::engine::outline::Outline;
@@ -191,10 +192,17 @@ impl Session {
     fn world(&self, state: &State, plan: &Plan, context: &Context) -> Result<LiveWorld, Failure> {
         let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
+        let environment = Environment::without(context.variables.iter().cloned());
+        let places = Places {
+            root: context.root.clone(),
+            commands: context.commands.clone(),
+            environment: environment.clone(),
+            shapes: resolved.shapes(),
+        };
         let lookup = Arc::new(move |id: &str| resolved.provider(id));
         Ok(LiveWorld {
             providers: lookup,
-            stores: prepare::stores(context.root.clone(), &Zeroizing::new(text)),
+            stores: places.stores(&Zeroizing::new(text)),
             fingerprints: state.fingerprints(),
             seal: Arc::clone(state.seal()),
             evidence: Evidence {
@@ -204,7 +212,8 @@ impl Session {
                 root: context.root.clone(),
             },
             commands: context.commands(),
-            reloads: Reloads::default(),
+            reloads: Reloads::new(environment.clone()),
+            environment,
         })
     }
 

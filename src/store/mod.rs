@@ -18,6 +18,7 @@ use crate::inventory::SecretRef;
 use crate::secret::Secret;
 
 mod atomic;
+mod command;
 mod content;
 mod cookie;
 mod dotenv;
@@ -29,6 +30,7 @@ mod line;
 mod part;
 mod path;
 
+pub use command::CommandStore;
 pub use file::FileStore;
 pub use inventory::InventoryStore;
 pub use line::Shapes;
