@@ -32,6 +32,7 @@ pub mod cli;
 mod demo;
 pub mod drive;
 pub mod engine;
+pub mod given;
 pub mod inventory;
 pub mod journal;
 pub mod platform;

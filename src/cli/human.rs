@@ -55,7 +55,7 @@ impl Page<'_> {
         let mut title = format!(
             "{} of {}, run {}",
             words::mode(report.mode),
-            clean(&report.roles.join(", ")),
+            words::whose(&report.roles),
             clean(&report.run)
         );
         for (name, value) in [("case", &report.case), ("session", &report.session)] {

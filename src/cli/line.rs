@@ -26,6 +26,7 @@ use crate::engine::report::{Mode, Report};
 use crate::engine::run::Run;
 use crate::journal::{FORMAT, Header, Holder, Journal, JournalError, LockError, Message, State};
 use crate::platform::Reloads;
+use crate::store::GivenStore;
 use crate::world::{Evidence, LiveWorld};
 
 /// As long as the id of a run is.
@@ -64,6 +65,17 @@ impl Session {
         Ok(Ready { state, prepared, intent: intent.clone() })
     }
 
+    /// The state of a run that must revoke; a dry run makes none.
+    ///
+    /// # Errors
+    /// Not even memory would do.
+    pub(crate) fn state_for_contain(&self, dry_run: bool) -> Result<State, Failure> {
+        match dry_run && !self.state.exists() {
+            true => State::in_memory().map_err(|error| own(&error)),
+            false => self.open_state(true),
+        }
+    }
+
     /// A contain revokes even where nothing can be written.
     fn open_state(&self, contain: bool) -> Result<State, Failure> {
         match State::open(&self.state) {
@@ -84,10 +96,10 @@ impl Session {
     pub(crate) async fn run(
         &self,
         ready: Ready,
-        mut told: UnboundedReceiver<Told>,
+        told: UnboundedReceiver<Told>,
         watch: &Watch,
     ) -> Result<Report, Failure> {
-        let Ready { mut state, mut prepared, intent } = ready;
+        let Ready { state, mut prepared, intent } = ready;
         let began = wall();
         let mode = prepared.plan.mode;
         let holder = Holder::here(&prepared.plan.run, mode.word(), began);
@@ -101,7 +113,24 @@ impl Session {
             }
             Locked::Followed(report) => return Ok(*report),
         };
+        self.begin(state, prepared, None, told, watch).await
+    }
+
+    /// Begins the journal of a plan whose roles are ours, and carries it through. `given` are
+    /// secrets that stand in no place.
+    ///
+    /// # Errors
+    /// It could not begin.
+    pub(crate) async fn begin(
+        &self,
+        mut state: State,
+        prepared: Prepared,
+        given: Option<GivenStore>,
+        mut told: UnboundedReceiver<Told>,
+        watch: &Watch,
+    ) -> Result<Report, Failure> {
         let Prepared { plan, context, history, .. } = prepared;
+        let (began, mode) = (wall(), plan.mode);
         let header = header(&plan, &context, began)?;
         let journal = match Journal::begin(&state, &header, &history.adopted) {
             Ok(journal) => journal,
@@ -116,7 +145,10 @@ impl Session {
             Err(error) => return Err(own(&error).hint(error.hint())),
         };
         watch.begin(&plan.run, &journal.first());
-        let world = self.world(&state, &plan, &context)?;
+        let mut world = self.world(&state, &plan, &context)?;
+        if let Some(given) = given {
+            world.stores = world.stores.with(GivenStore::SCHEME, Arc::new(given));
+        }
         let told = forwarding(&mut told, !state.is_durable());
         let telling = Telling::new(watch);
         history.close_interrupted(&state, began);

@@ -39,10 +39,7 @@ pub(crate) fn of(plan: &Plan) -> Outline {
         not_planned: plan
             .left_out
             .iter()
-            .map(|one| NotPlanned {
-                id: one.id.clone(),
-                why: format!("inventory line {}: {}", one.line, one.message),
-            })
+            .map(|one| NotPlanned { id: one.id.clone(), why: one.why() })
             .collect(),
         warnings,
     }
@@ -105,7 +102,7 @@ fn acting(plan: &Plan, acting: Acting) -> String {
 /// Role, owner, how many credentials, hosts, collateral; then what must be known before Enter.
 pub(crate) fn brief(plan: &Outline) -> String {
     let mut lines = vec![
-        format!("{:<12} {}", words::mode(plan.mode), names(&plan.roles)),
+        format!("{:<12} {}", words::mode(plan.mode), of_roles(plan)),
         format!("{:<12} {}", "owner", names(&plan.owners)),
         format!("{:<12} {}", "credentials", counted(plan)),
         format!("{:<12} {}", "hosts", names(&hosts(plan))),
@@ -116,6 +113,10 @@ pub(crate) fn brief(plan: &Outline) -> String {
     lines.join("\n")
 }
 
+fn of_roles(plan: &Outline) -> String {
+    if plan.roles.is_empty() { words::whose(&plan.roles) } else { names(&plan.roles) }
+}
+
 /// Every credential with its ordered steps.
 pub(crate) fn whole(plan: &Outline) -> String {
     let mut page = String::new();
@@ -124,7 +125,7 @@ pub(crate) fn whole(plan: &Outline) -> String {
         _ => clean(&names.join(", ")).into_owned(),
     };
     // Writing to a string cannot fail.
-    let _ = writeln!(page, "{} of {}", words::mode(plan.mode), all(&plan.roles));
+    let _ = writeln!(page, "{} of {}", words::mode(plan.mode), words::whose(&plan.roles));
     let _ = writeln!(page, "owner       {}", all(&plan.owners));
     let _ = writeln!(page, "inventory   sha256:{}", clean(&plan.inventory_sha256));
     let _ = writeln!(page, "hosts       {}", all(&hosts(plan)));

@@ -1,9 +1,18 @@
 //! The words of the report as people read them: those of the JSON, never a kinder one.
 
+use super::terminal::clean;
 use crate::engine::call::PlaceState;
 use crate::engine::report::{
     EvidenceState, Mode, NewState, Revoke, StopState, StrangerClass, Verdict,
 };
+
+/// Whose credentials a run is about.
+pub(crate) fn whose(roles: &[String]) -> String {
+    match roles {
+        [] => "what stdin held".to_owned(),
+        _ => clean(&roles.join(", ")).into_owned(),
+    }
+}
 
 pub(crate) fn mode(mode: Mode) -> &'static str {
     match mode {

@@ -24,6 +24,7 @@ mod cookie;
 mod dotenv;
 mod env;
 mod file;
+mod given;
 mod inventory;
 mod json;
 mod line;
@@ -32,6 +33,7 @@ mod path;
 
 pub use command::CommandStore;
 pub use file::FileStore;
+pub use given::GivenStore;
 pub use inventory::InventoryStore;
 pub use line::Shapes;
 

@@ -15,7 +15,8 @@ use source::{Source, repository};
 const IMPORTS: &[(&str, &[&str])] = &[
     ("main",      &["cli"]),
     ("cli",       &["demo", "drive", "journal", "world", "provider", "store", "platform",
-                    "child", "trust", "engine", "inventory", "seal"]),
+                    "child", "given", "trust", "engine", "inventory", "seal"]),
+    ("given",     &["provider", "store", "engine", "inventory", "secret"]),
     ("demo",      &[]),
     ("drive",     &["journal", "world", "vault", "engine", "inventory", "seal", "secret"]),
     ("journal",   &["engine", "inventory", "seal", "secret"]),

@@ -200,16 +200,21 @@ fn provider_facts(provider: &super::plan::PlannedProvider) -> ProviderFacts {
 }
 
 fn left_out(entry: &super::plan::LeftOut) -> CredentialReport {
-    let why = format!("inventory line {}: {}", entry.line, entry.message);
+    let why = entry.why();
+    let action = match (&entry.by_hand, entry.line) {
+        (Some(page), _) => page.action.as_str(),
+        (None, 0) => "find out what it is, and revoke it by hand",
+        (None, _) => "mend the entry and run again, or revoke it by hand",
+    };
     let todo = Todo {
         what: format!("{} was left out: {why}", entry.id),
-        at: None,
-        action: "mend the entry and run again, or revoke it by hand".to_owned(),
+        at: entry.by_hand.as_ref().map(|page| page.at.clone()),
+        action: action.to_owned(),
     };
     CredentialReport {
         id: entry.id.clone(),
         provider: entry.provider.clone(),
-        old: Old { why, ..Old::default() },
+        old: Old { why, fingerprint: entry.fingerprint.clone(), ..Old::default() },
         todo: vec![todo],
         ..CredentialReport::default()
     }
