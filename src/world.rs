@@ -13,15 +13,16 @@ use serde_json::Value;
 use crate::child::{self, Environment};
 use crate::engine::call::{
     Answer, Call, CallId, Delivery, Fault, Holding, Liveness, PlaceState, Placed, Reason, Request,
-    RoleIndex, Task, Values, Verb, Why,
+    RoleIndex, Scanned, Task, Values, Verb, Why,
 };
 use crate::engine::capability::{Part, PartType};
+use crate::engine::report::Unlisted;
 use crate::inventory::SecretRef;
 use crate::platform::{self, Reloads};
 use crate::provider::{Acting, Provider, Reply, Secrets};
 use crate::seal::Seal;
 use crate::secret::{FingerprintKey, Parts, Secret};
-use crate::store::{Edit, Stores};
+use crate::store::{self, Edit, Identify, Sought, Stores};
 use crate::vault::Vault;
 
 /// A local file is read in milliseconds; a place that takes longer hangs on a dead network mount,
@@ -31,6 +32,10 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 /// A delivery waits for the disk twice per file. Half a minute is far beyond a loaded disk and
 /// still within a responder's patience.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Looking through a role's files. It stands beside everything else and delays nothing; what takes
+/// longer hangs on a dead network mount.
+const SCAN_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a call came to, and the bytes it brought.
 pub struct Made {
@@ -89,6 +94,8 @@ pub struct LiveWorld {
     pub stores: Stores,
     /// Makes fingerprints.
     pub fingerprints: FingerprintKey,
+    /// Finds values of a known shape.
+    pub identify: Identify,
     /// Seals evidence.
     pub seal: Arc<Seal>,
     /// Where evidence goes.
@@ -133,6 +140,10 @@ impl LiveWorld {
             Task::Deliver(delivery) => self.deliver(delivery, vault).await.map(Made::from),
             Task::Stop { argv, .. } => self.stop(argv).await.map(Made::from),
             Task::Preserve { role, globs } => self.preserve(*role, globs).await.map(Made::from),
+            Task::Scan { files, home, named, .. } => {
+                let (files, home, named) = (files.clone(), home.clone(), named.clone());
+                self.scan(Sought { files, home, named }, vault).await.map(Made::from)
+            }
         };
         done.unwrap_or_else(|fault| Answer::Fault(fault).into())
     }
@@ -278,6 +289,12 @@ impl LiveWorld {
         }
     }
 
+    async fn scan(&self, sought: Sought, vault: &Vault) -> Result<Answer, Fault> {
+        let (root, identify) = (self.evidence.root.clone(), Arc::clone(&self.identify));
+        let scanned = search(sought, root, identify, &self.fingerprints, vault).await;
+        scanned.map(Answer::Scanned).map_err(Fault::Refused)
+    }
+
     async fn preserve(&self, role: RoleIndex, globs: &[String]) -> Result<Answer, Fault> {
         let Some(dir) = self.evidence.dir.clone() else {
             return Err(Fault::Refused(Reason::Unwritable.into()));
@@ -293,6 +310,33 @@ impl LiveWorld {
         let saved = platform::preserve(job, Arc::clone(&self.seal)).await?;
         Ok(Answer::Saved { archive: saved.archive, sha256: saved.sha256, gaps: saved.gaps })
     }
+}
+
+/// Looks through files for what no entry names. No value leaves: only its fingerprint, which is
+/// the one it would have as a credential of that kind.
+///
+/// # Errors
+/// [`Reason::Timeout`] where a disk hangs.
+pub async fn search(
+    sought: Sought,
+    root: Option<PathBuf>,
+    identify: Identify,
+    fingerprints: &FingerprintKey,
+    vault: &Vault,
+) -> Result<Scanned, Why> {
+    let scan = tokio::time::timeout(SCAN_LIMIT, store::scan(sought, root, identify)).await;
+    let seen = scan.unwrap_or_else(|_| Err(Reason::Timeout.into()))?;
+    let unlisted = seen.found.into_iter().filter(|found| !vault.holds(&found.value)).map(|found| {
+        let (provider, kind) = match found.kinds.as_slice() {
+            [(provider, kind)] => (Some(provider.clone()), Some(kind.clone())),
+            _ => (None, None),
+        };
+        let secret = [("secret".to_owned(), found.value)].into();
+        let fingerprint = fingerprints.of(&Parts { secret, ..Parts::default() });
+        Unlisted { place: found.place, provider, kind, fingerprint }
+    });
+    let unlisted = unlisted.collect();
+    Ok(Scanned { unlisted, other_keys: seen.other_keys, gaps: seen.gaps })
 }
 
 /// Nothing is there, which is not the same as not knowing what is.
@@ -451,6 +495,7 @@ mod tests {
                 providers: Arc::new(move |id| (id == "acme").then(|| Arc::clone(&acme))),
                 stores: Stores::new(None, Arc::new(|_| Vec::new())),
                 fingerprints: FingerprintKey::new(Secret::new(vec![7; 32])),
+                identify: Arc::new(|_| Vec::new()),
                 seal: Arc::new(Seal::new(&Seal::make_key(), &[]).unwrap()),
                 evidence: Evidence {
                     dir: Some(disk.path().join("state")),

@@ -44,6 +44,11 @@ impl Ready {
     pub(crate) fn outline(&self) -> Outline {
         let mut outline = super::outline::of(&self.prepared.plan);
         outline.warnings.extend(self.prepared.warnings.iter().cloned());
+        for looked in &self.prepared.looked {
+            outline.unlisted.extend(looked.found.iter().cloned());
+            let failed = looked.failed.iter();
+            outline.warnings.extend(failed.map(|why| format!("files not looked through: {why}")));
+        }
         outline
     }
 }
@@ -231,11 +236,13 @@ impl Session {
             environment: environment.clone(),
             shapes: resolved.shapes(),
         };
+        let identify = resolved.identify();
         let lookup = Arc::new(move |id: &str| resolved.provider(id));
         Ok(LiveWorld {
             providers: lookup,
             stores: places.stores(&Zeroizing::new(text)),
             fingerprints: state.fingerprints(),
+            identify,
             seal: Arc::clone(state.seal()),
             evidence: Evidence {
                 dir: state.evidence_dir(),

@@ -34,6 +34,7 @@ mod session;
 mod signals;
 mod telling;
 mod terminal;
+mod unlisted;
 mod verify;
 mod when;
 mod words;

@@ -41,6 +41,7 @@ pub(crate) fn of(plan: &Plan) -> Outline {
             .iter()
             .map(|one| NotPlanned { id: one.id.clone(), why: one.why() })
             .collect(),
+        unlisted: Vec::new(),
         warnings,
     }
 }
@@ -109,6 +110,7 @@ pub(crate) fn brief(plan: &Outline) -> String {
         format!("{:<12} {}", "collateral", names(&plan.collateral)),
     ];
     lines.extend(not_planned(plan));
+    lines.extend(unlisted(plan));
     lines.extend(plan.warnings.iter().map(|text| format!("warning: {}", clean(text))));
     lines.join("\n")
 }
@@ -134,6 +136,7 @@ pub(crate) fn whole(plan: &Outline) -> String {
         page.push_str(&credential(one));
     }
     let rest: Vec<String> = not_planned(plan)
+        .chain(unlisted(plan))
         .chain(plan.warnings.iter().map(|text| format!("warning: {}", clean(text))))
         .collect();
     if !rest.is_empty() {
@@ -182,6 +185,10 @@ fn not_planned(plan: &Outline) -> impl Iterator<Item = String> {
     plan.not_planned.iter().map(|one| format!("left out: {}: {}", clean(&one.id), clean(&one.why)))
 }
 
+fn unlisted(plan: &Outline) -> impl Iterator<Item = String> {
+    plan.unlisted.iter().map(|it| format!("not in the inventory: {}", words::unlisted(it)))
+}
+
 fn names(all: &[String]) -> String {
     let shown: Vec<_> = all.iter().take(NAMES).map(|name| clean(name)).collect();
     match all.len().saturating_sub(NAMES) {
@@ -228,6 +235,7 @@ mod tests {
                 id: "mail-agent/queue".to_owned(),
                 why: "unknown provider `rabitmq` (inventory line 12)".to_owned(),
             }],
+            unlisted: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::history::History;
 use super::session::{Intent, Session};
 use super::terminal;
+use super::unlisted::{self, Looked};
 use crate::child::Environment;
 use crate::engine::plan::{Options, Plan, PlanError};
 use crate::engine::report::Mode;
@@ -58,6 +59,8 @@ pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) context: Context,
     pub(crate) history: History,
+    /// What no entry names, where somebody looked before the run.
+    pub(crate) looked: Vec<Looked>,
     /// Said before anything is touched.
     pub(crate) warnings: Vec<String>,
 }
@@ -89,6 +92,14 @@ pub(crate) async fn prepare(
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     read_vars(&mut inventory, &places.stores(&text)).await;
 
+    let mut looked = Vec::new();
+    if intent.mode.contains() && (strict || intent.include_unlisted) {
+        looked = unlisted::look(&inventory, &intent.roles, &places, &resolved, state).await;
+    }
+    let taken = match intent.include_unlisted {
+        true => unlisted::take_in(&mut inventory, &looked, &resolved.capabilities),
+        false => BTreeSet::new(),
+    };
     let hosts = |id: &str| {
         let known = resolved.capabilities.providers.get(id);
         known.map(|provider| provider.hosts.clone()).unwrap_or_default()
@@ -108,6 +119,7 @@ pub(crate) async fn prepare(
     };
     let mut plan = make(&inventory, &resolved.capabilities, &intent.roles, &options)
         .map_err(|error| no_plan(&error))?;
+    unlisted::without_successors(&mut plan, &taken);
     plan.take_over(&history.leftovers);
     if !intent.deliver {
         plan.withhold_from_contained();
@@ -126,7 +138,7 @@ pub(crate) async fn prepare(
         variables,
         because: intent.because.clone(),
     };
-    Ok(Prepared { plan, context, history, warnings })
+    Ok(Prepared { plan, context, history, looked, warnings })
 }
 
 fn read_inventory(path: &Path) -> Result<Zeroizing<String>, Failure> {

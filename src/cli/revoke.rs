@@ -86,7 +86,7 @@ impl Revoke {
         terminal::say(&outline::brief(&brief));
         let context = Context { providers: self.providers, trusted: true, ..Context::default() };
         let (history, warnings) = (History::default(), Vec::new());
-        let prepared = Prepared { plan, context, history, warnings };
+        let prepared = Prepared { plan, context, history, looked: Vec::new(), warnings };
         let told = signals::listen()?;
         let watch = Watch::new(&Look::of_stderr());
         let report = session.begin(state, prepared, Some(kept), told, &watch).await;

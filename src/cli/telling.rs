@@ -49,7 +49,12 @@ fn id(run: &Run, call: &Call) -> String {
         plan.roles.get(index as usize).map_or_else(String::new, |role| role.name.clone())
     };
     match (&call.task, call.subject) {
-        (Task::Stop { role: index, .. } | Task::Preserve { role: index, .. }, _) => role(*index),
+        (
+            Task::Stop { role: index, .. }
+            | Task::Preserve { role: index, .. }
+            | Task::Scan { role: index, .. },
+            _,
+        ) => role(*index),
         (_, Some(subject)) => {
             plan.planned(subject).map_or_else(String::new, |planned| planned.id.clone())
         }
@@ -65,6 +70,7 @@ fn step(task: &Task) -> Option<&'static str> {
         Task::Deliver(_) => "deliver",
         Task::Stop { .. } => "stop the agent",
         Task::Preserve { .. } => "save the evidence",
+        Task::Scan { .. } => "look for what is not listed",
         Task::Ask(request) => match request.at.verb {
             Verb::Probe if request.parties.get("it").is_some_and(|it| it.made_up) => {
                 "use a made-up one"
@@ -110,6 +116,7 @@ fn state(answer: &Answer) -> String {
         }
         Answer::Saved { gaps, .. } if gaps.is_empty() => "saved, sealed".to_owned(),
         Answer::Saved { gaps, .. } => format!("saved but for {}, sealed", gaps.len()),
+        Answer::Scanned(scanned) => format!("{} found", scanned.unlisted.len()),
         Answer::Gone => "was gone already".to_owned(),
         Answer::Fault(Fault::NotSent(why)) => format!("not sent: {}", in_words(why)),
         Answer::Fault(Fault::Unknown(why)) => format!("answer lost: {}", in_words(why)),

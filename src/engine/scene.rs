@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Party, Reason, RoleIndex, Row, Subject, Time, Values, Verb, Wall, Why};
+use super::call::{Party, Reason, RoleIndex, Row, Scanned, Subject, Time, Values, Verb, Wall, Why};
 use super::capability::{Actor, Effect, PartType, StepCapability, Way};
 use super::credential::{Issued, Machine, Side, Steps, Try};
 use super::plan::{Acting, KnownSide, Phase, Plan, Planned, PlannedKind};
@@ -37,6 +37,15 @@ pub(super) struct RoleState {
     pub(super) archive: Option<(String, String)>,
     /// What could not be saved.
     pub(super) gaps: Vec<String>,
+    /// Looking for what no entry names.
+    #[serde(default)]
+    pub(super) scan: Try,
+    /// What was found.
+    #[serde(default)]
+    pub(super) scanned: Scanned,
+    /// How often that was tried.
+    #[serde(default)]
+    pub(super) scans: u32,
     /// How often the agent's end was tried.
     pub(super) stops: u32,
     /// How often the evidence was tried.

@@ -314,6 +314,15 @@ impl Resolved {
         &self.catalog
     }
 
+    /// Finds every value of a known shape in a text, with provider and kind.
+    pub fn identify(
+        &self,
+    ) -> Arc<dyn Fn(&str) -> Vec<(Range<usize>, String, String)> + Send + Sync> {
+        let catalog = self.catalog.clone();
+        let owned = |(span, id, kind): (Range<usize>, &str, &str)| (span, id.into(), kind.into());
+        Arc::new(move |text| catalog.find(text).into_iter().map(owned).collect())
+    }
+
     /// Finds every value of a known shape in a line.
     pub fn shapes(&self) -> Arc<dyn Fn(&str) -> Vec<Range<usize>> + Send + Sync> {
         let catalog = self.catalog.clone();

@@ -30,12 +30,14 @@ mod json;
 mod line;
 mod part;
 mod path;
+mod scan;
 
 pub use command::CommandStore;
 pub use file::FileStore;
 pub use given::GivenStore;
 pub use inventory::InventoryStore;
 pub use line::Shapes;
+pub use scan::{Identify, Seen, Sought, Unnamed, scan};
 
 /// One change: the place, what it may hold now, and what it shall hold.
 pub struct Edit {

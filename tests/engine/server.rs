@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rotate::engine::call::{
     Answer, Call, CallId, Delivery, Fault, Holding, Identity, Liveness, Party, PlaceState, Placed,
-    Reason, Request, Row, SecretId, Task, Time, Values, Verb,
+    Reason, Request, Row, Scanned, SecretId, Task, Time, Values, Verb,
 };
 use rotate::engine::capability::{Actor, Capabilities, StepCapability};
 use serde_json::{Value, json};
@@ -185,6 +185,7 @@ impl Server {
                 let archive = "/var/evidence.age".to_owned();
                 (1_500, Answer::Saved { archive, sha256: "ab".to_owned(), gaps: Vec::new() })
             }
+            Task::Scan { .. } => (50, Answer::Scanned(Scanned::default())),
             Task::Ask(request) => {
                 let (took, answer) = self.ask(id, request);
                 match self.manners.slow {

@@ -363,6 +363,7 @@ fn word(call: &Call) -> String {
         Task::Deliver(_) => "deliver".to_owned(),
         Task::Stop { .. } => "stop".to_owned(),
         Task::Preserve { .. } => "preserve".to_owned(),
+        Task::Scan { .. } => "scan".to_owned(),
         Task::Ask(request) => {
             let verb = format!("{:?}", request.at.verb).to_lowercase();
             let it = match request.at.verb {

@@ -15,3 +15,4 @@ mod provider;
 mod revoke;
 mod state;
 mod trust;
+mod unlisted;

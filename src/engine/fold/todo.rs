@@ -24,6 +24,19 @@ impl Run {
                 });
             }
         }
+        for (role, state) in self.plan.roles.iter().zip(&self.roles) {
+            if let Try::Failed(why) = &state.scan {
+                todo.push(Todo {
+                    what: format!(
+                        "the files of {} were not looked through: {}",
+                        role.name,
+                        in_words(why)
+                    ),
+                    at: None,
+                    action: "look yourself for what the inventory does not list".to_owned(),
+                });
+            }
+        }
         for role in &self.role_details() {
             if role.stopped.state == StopState::Failed {
                 todo.push(Todo {

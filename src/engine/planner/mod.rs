@@ -12,7 +12,7 @@ use super::call::{RoleIndex, Subject, Values, Verb};
 use super::capability::{Capabilities, KindCapability, ProviderCapability};
 use super::plan::{
     Acting, Earlier, Options, Phase, Plan, PlanError, Planned, PlannedActor, PlannedInventory,
-    PlannedKind, PlannedRole,
+    PlannedKind, PlannedRole, Search,
 };
 use super::report::{Mode, Origin};
 use crate::inventory::{Credential, Inventory, Reload, Role, VarValue};
@@ -228,6 +228,7 @@ impl<'a> Planner<'a> {
             vendor: role.vendor.clone(),
             stop: role.stop.clone().filter(|_| contains),
             evidence: if contains { role.evidence.clone() } else { Vec::new() },
+            search: contains.then(|| Search::of(role)),
         }
     }
 
