@@ -329,6 +329,11 @@ impl Machine {
         self.issued == Issued::Yes
     }
 
+    /// Something may have been made of which no answer says what it is.
+    pub(in crate::engine) fn makes_unanswered(&self) -> bool {
+        self.issue.sent || self.issued == Issued::Looking || self.lost_issues() > 0
+    }
+
     /// Issues whose answer was lost, and of which nothing was seen since.
     pub(in crate::engine) fn lost_issues(&self) -> u32 {
         let open = matches!(self.issued, Issued::No | Issued::Looking) && self.issue.lost;
