@@ -213,6 +213,8 @@ pub(in crate::engine) struct Machine {
     pub(in crate::engine) revoke: Revoke,
     /// The way that was accepted.
     pub(in crate::engine) revoked_way: Option<u16>,
+    /// Why a way was left after some of its steps, where nothing has finished its work since.
+    pub(in crate::engine) half_revoked: Option<Why>,
     /// When it was accepted.
     pub(in crate::engine) revoked: Option<(Time, Wall)>,
     /// Why it was not.
