@@ -13,10 +13,10 @@ use super::history::History;
 use super::session::{Intent, Session};
 use super::terminal;
 use crate::drive;
+use crate::engine::in_words;
 use crate::engine::plan::{Options, Plan, PlanError};
 use crate::engine::report::Mode;
-use crate::engine::{check, in_words};
-use crate::inventory::{self, Inventory, Problem, ProviderAt, Summary};
+use crate::inventory::{self, Inventory, ProviderAt, Summary};
 use crate::journal::{self, State};
 use crate::provider::Clients;
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
@@ -67,8 +67,7 @@ pub(crate) async fn prepare(
     })?;
     let trusted = judge(&path, &text, &mut inventory);
     let resolved = resolve(session.providers.as_deref(), &inventory.providers)?;
-    inventory.problems.extend(resolved.problems.iter().map(problem));
-    check::check(&mut inventory, &resolved.capabilities, &text);
+    resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     read_vars(&mut inventory, intent, &text).await;
 
@@ -175,10 +174,6 @@ fn bad_folder(error: &FolderError) -> Failure {
             Failure::input(error.to_string()).hint("name a folder that can be read")
         }
     }
-}
-
-fn problem(of: &crate::provider::catalog::ProviderProblem) -> Problem {
-    Problem::of_provider(of.span.clone(), &of.message, of.hint.clone())
 }
 
 /// Problems end a rehearsal or a dry run. A contain goes on with what can be used.
