@@ -13,15 +13,16 @@ use zeroize::Zeroizing;
 use super::args::Only;
 use super::failure::Failure;
 use super::history::History;
+use super::progress::Watch;
 use super::session::{Intent, Session};
-use super::terminal;
+use super::terminal::{self, Look};
 use crate::engine::plan::{Options, Plan, PlanError};
 use crate::engine::report::Mode;
 use crate::engine::{check, in_words};
 use crate::inventory::{self, Inventory, Problem, ProviderAt, Summary, VarValue};
 use crate::journal::State;
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
-use crate::provider::oauth::Oauth;
+use crate::provider::oauth::{Consent, Oauth};
 use crate::provider::{AwsIam, Clients, Redis};
 use crate::store::{InventoryStore, Stores};
 use crate::trust::{self, Trust};
@@ -69,7 +70,9 @@ pub(crate) async fn prepare(
             .hint("mend the file; nothing was touched")
     })?;
     let trusted = judge(&path, &text, &mut inventory);
-    let resolved = resolve(session.providers.as_deref(), &inventory.providers)?;
+    // Planned for, and asked only by the run itself.
+    let person = session.manner.person(&Watch::new(&Look::of_stderr()), None);
+    let resolved = resolve(session.providers.as_deref(), &inventory.providers, person)?;
     inventory.problems.extend(resolved.problems.iter().map(problem));
     check::check(&mut inventory, &resolved.capabilities, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
@@ -145,10 +148,12 @@ fn judge(path: &Path, text: &str, inventory: &mut Inventory) -> bool {
     }
 }
 
-/// Every provider at its address, with its native drivers.
+/// Every provider at its address, with its native drivers. Without a person, nobody is asked for
+/// new grants.
 pub(crate) fn resolve(
     folder: Option<&Path>,
     at: &BTreeMap<String, ProviderAt>,
+    person: Option<Arc<dyn Consent>>,
 ) -> Result<Resolved, Failure> {
     let broken =
         |errors: Vec<_>| Failure::own(format!("{} built-in provider errors", errors.len()));
@@ -160,7 +165,7 @@ pub(crate) fn resolve(
             "aws-iam",
             Arc::new(AwsIam::new(Arc::clone(&clients), Arc::new(SystemTime::now))),
         )
-        .with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), None)))
+        .with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), person)))
         .with_driver("redis", Arc::new(Redis::new()));
     if let Some(folder) = folder {
         if let Trust::Refused(distrusts) = trust::of_folder(folder, &[]) {

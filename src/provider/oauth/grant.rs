@@ -1,5 +1,7 @@
 //! What becomes of tokens: seen, spent, ended.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use oauth2::TokenIntrospectionResponse;
@@ -91,10 +93,36 @@ pub(super) async fn roll(client: &Client<'_>, old: &Secret) -> Reply {
     }
 }
 
-/// A grant that a person has just made.
-pub(super) async fn consented(client: &Client<'_>, mut granted: Granted) -> Reply {
+/// Uses the new access token once. Some servers take the old refresh token until then: a client
+/// that never got the answer may ask again. What the answer says is for the probe to find out.
+///
+/// # Errors
+/// It was not used.
+pub(super) async fn use_once(issuer: &Issuer<'_>, access: &Secret) -> Result<(), Failure> {
+    let url = issuer.endpoint(Endpoint::Userinfo)?.clone();
+    let mut request = reqwest::Request::new(Method::GET, url);
+    request.headers_mut().insert(AUTHORIZATION, bearer(access)?);
+    match exchange(issuer.http, request).await {
+        Ok(_) | Err(Failure::Refused(_)) => Ok(()),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A grant that a person has just made. `keeps` says which token is which part.
+pub(super) async fn consented(
+    client: &Client<'_>,
+    mut granted: Granted,
+    keeps: &BTreeMap<String, Token>,
+) -> Reply {
+    if !keeps.values().any(|token| *token == Token::Refresh) {
+        return brought(granted, None);
+    }
     if let Some(refresh) = granted.take_refresh() {
-        return brought(granted, Some(refresh));
+        let mut reply = brought(granted, Some(refresh));
+        if let Some(parts) = &mut reply.brought {
+            parts.secret.retain(|name, _| keeps.contains_key(name));
+        }
+        return reply;
     }
     // The issuer gives this client no refresh tokens, and a place that holds one needs one. What
     // it did give is not left alive.
