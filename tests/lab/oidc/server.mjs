@@ -32,7 +32,9 @@ const provider = new Provider(issuer, {
     confidential('mail-agent', ['client_credentials', 'refresh_token', deviceCode]),
     // A desktop application: a browser comes back to it on loopback, on any port (RFC 8252).
     {
-      ...confidential('mail-desk', ['authorization_code', 'refresh_token', 'client_credentials']),
+      ...confidential('mail-desk', [
+        'authorization_code', 'client_credentials', 'refresh_token', deviceCode,
+      ]),
       application_type: 'native',
       redirect_uris: ['http://127.0.0.1/callback'],
       response_types: ['code'],
