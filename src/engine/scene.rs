@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Party, Reason, RoleIndex, Row, Subject, Time, Values, Verb, Wall, Why};
 use super::capability::{Actor, Effect, PartType, StepCapability, Way};
-use super::credential::{Issued, Machine, Side, Steps, Try};
+use super::credential::{Machine, Side, Steps, Try};
 use super::plan::{Acting, KnownSide, Phase, Plan, Planned, PlannedKind};
 use super::queue::Lane;
 use super::report::{Mode, Revoke};
@@ -403,12 +403,12 @@ impl Scene<'_> {
                 .find(|row| !row.revoked && row.label.as_deref() == Some(label.as_str()));
         }
         let before = self.lists.before(self.subject)?;
-        let others_make = self.lists.members_of(self.subject).iter().any(|other| {
-            *other != self.subject
-                && self.machines.get(other.0 as usize).is_some_and(|other| {
-                    other.issue.sent || other.issued == Issued::Looking || other.missing > 0
-                })
-        });
+        let listed = self.lists.members_of(self.subject);
+        let others_make =
+            listed.iter().any(|other| {
+                *other != self.subject
+                    && self.machines.get(other.0 as usize).is_some_and(Machine::makes_unanswered)
+            }) || unlisted_makes(self.plan, self.machines, self.lists, &self.kind.provider);
         if others_make {
             return None;
         }
@@ -438,6 +438,22 @@ impl PlannedKind {
 pub(super) fn lists_labels(kind: &PlannedKind) -> bool {
     let steps = kind.can.ways(Verb::Find).iter().flat_map(|way| &way.steps);
     steps.into_iter().any(|step| step.takes.iter().any(|name| name == "label"))
+}
+
+/// Whether something of this provider that no list of this run is read for was made, and nobody
+/// knows as what: another list may show it as new.
+pub(super) fn unlisted_makes(
+    plan: &Plan,
+    machines: &[Machine],
+    lists: &Lists,
+    provider: &str,
+) -> bool {
+    (0..).map(Subject).zip(machines).any(|(subject, machine)| {
+        let there = plan.planned(subject).and_then(|planned| plan.kind(planned.kind));
+        machine.makes_unanswered()
+            && lists.members_of(subject).is_empty()
+            && there.is_some_and(|kind| kind.provider == provider)
+    })
 }
 
 fn makes(verb: Verb) -> bool {

@@ -3,7 +3,7 @@
 use super::super::call::{Answer, Fault, Row, Subject, Verb};
 use super::super::credential::{Issued, Machine, Purpose};
 use super::super::queue::Lane;
-use super::super::scene::{Ready, Want, lists_labels};
+use super::super::scene::{Ready, Want, lists_labels, unlisted_makes};
 use super::Run;
 
 impl Run {
@@ -95,12 +95,15 @@ impl Run {
         let Some(kind) = self.plan.planned(leader).and_then(|one| self.plan.kind(one.kind)) else {
             return;
         };
+        let untold = unlisted_makes(&self.plan, &self.machines, &self.lists, &kind.provider);
         let known = self.known.entry(kind.provider.clone()).or_default();
         let prefix = format!("{}-", self.plan.label);
         let prefix = lists_labels(kind).then_some(prefix.as_str());
         let members = self.lists.members(list);
         let machines = members.iter().filter_map(|one| self.machines.get(one.0 as usize));
-        let missing = machines.clone().map(Machine::lost_issues).sum();
+        // Where the one new thing may be somebody else's, none is taken for ours.
+        let missing =
+            if untold { u32::MAX } else { machines.clone().map(Machine::lost_issues).sum() };
         let noted = machines.flat_map(|machine| &machine.orphans);
         let noted = noted.map(|orphan| orphan.handle.clone()).collect();
         let members = members.to_vec();
