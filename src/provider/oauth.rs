@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use self::client::{Client, Token};
 use self::consent::Wanted;
@@ -138,6 +139,10 @@ impl Oauth {
                     Err(_) => Ok(Answer::Done.into()),
                 }
             }
+            (Verb::Revoke, Kind::Grant | Kind::RotatingGrant) if at.step == 2 => {
+                let client = Client::new(issuer, party(secrets, "client")?)?;
+                Ok(grant::show_spent(&client, part(party(secrets, "old")?, "secret")?).await.into())
+            }
             (Verb::Revoke, Kind::Grant | Kind::RotatingGrant | Kind::ClientToken) => {
                 let client = Client::new(issuer, party(secrets, "client")?)?;
                 let token = part(party(secrets, "old")?, "secret")?;
@@ -245,6 +250,8 @@ async fn look(
     secrets: &Secrets,
 ) -> Result<Answer, Failure> {
     let it = party(secrets, "it")?;
+    // What is asked about where refresh tokens are strangers to introspection.
+    let by_access = it.vars.get("introspected").and_then(Value::as_str) == Some("access");
     let (name, which) = match (kind, at.way) {
         (Kind::Client | Kind::RegisteredClient, _) => {
             let saw = registration::probe(&Client::new(issuer, it)?).await?;
@@ -252,6 +259,7 @@ async fn look(
         }
         (Kind::ClientToken, _) => ("secret", Token::Access),
         (Kind::Grant, 1) => ("access", Token::Access),
+        (Kind::RotatingGrant, _) if by_access => ("access", Token::Access),
         (Kind::Grant | Kind::RotatingGrant, _) => ("secret", Token::Refresh),
     };
     let token = part(it, name)?;
@@ -284,15 +292,16 @@ fn ways(kind: Kind, person: bool) -> BTreeMap<Verb, Vec<Way>> {
     match kind {
         Kind::Grant => {
             add(Verb::Probe, vec![way([layer(true)]), way([layer(true)])]);
-            // The refresh token first: a server that cascades then ends the access token too.
-            add(Verb::Revoke, vec![way([ends(), ends()])]);
+            // The refresh token first: a server that cascades then ends the access token too. Then
+            // it is shown as if it were live: whoever took its place in the family loses that.
+            add(Verb::Revoke, vec![way([ends(), ends(), ends()])]);
             if person {
                 add(Verb::Issue, vec![asks(&["secret", "access", "lives", "scopes"])]);
             }
         }
         Kind::RotatingGrant => {
             add(Verb::Probe, vec![way([layer(true)])]);
-            add(Verb::Revoke, vec![way([ends(), ends()])]);
+            add(Verb::Revoke, vec![way([ends(), ends(), ends()])]);
             let takes = ["secret", "access", "lives", "scopes"];
             add(Verb::Roll, vec![way([step(Actor::Old, &["old", "client"], &takes, false)])]);
             add(Verb::Finish, vec![way([step(Actor::New, &["new"], &[], true)])]);

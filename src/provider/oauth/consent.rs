@@ -124,7 +124,12 @@ impl Wanted<'_> {
     ///
     /// # Errors
     /// [`Reason::Untrusted`] for a page that others can listen to.
-    pub(super) fn ask(&self, page: Url, means: Means, expires_in: Duration) -> Result<Ask, Failure> {
+    pub(super) fn ask(
+        &self,
+        page: Url,
+        means: Means,
+        expires_in: Duration,
+    ) -> Result<Ask, Failure> {
         Ok(Ask {
             provider: self.at.provider.clone(),
             kind: self.at.kind.clone(),

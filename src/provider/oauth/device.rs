@@ -17,9 +17,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(5 * 60);
 ///
 /// # Errors
 /// As [`Wanted::obtain`].
-pub(super) async fn consent(
-    wanted: &Wanted<'_>,
-) -> Result<Result<Granted, Failure>, Failure> {
+pub(super) async fn consent(wanted: &Wanted<'_>) -> Result<Result<Granted, Failure>, Failure> {
     let Wanted { client, person, values, .. } = wanted;
     let details = client.ask_for_consent(values).await?;
     if details.interval() > INTERVAL_MAX {

@@ -201,9 +201,7 @@ async fn hear(
         Some(Err(_)) => ("200 OK", REFUSED),
         None => ("404 Not Found", NOT_OURS),
     };
-    let page = format!(
-        "<!doctype html><meta charset=utf-8><title>rotate</title><p>{text}</p>\n"
-    );
+    let page = format!("<!doctype html><meta charset=utf-8><title>rotate</title><p>{text}</p>\n");
     let response = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
          Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n\
