@@ -23,7 +23,7 @@ macro_rules! builtin {
 
 /// The files that are part of the binary: id and text.
 pub const BUILTIN: &[(&str, &str)] =
-    builtin!["acme", "aws-iam", "oauth", "openai", "redis", "slack"];
+    builtin!["acme", "aws-iam", "google-oauth", "oauth", "openai", "redis", "slack"];
 
 /// Every provider known to this run.
 #[derive(Clone, Default)]

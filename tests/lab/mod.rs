@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 mod django;
 mod fake;
+mod fake_google_unchecked;
+mod fake_grace;
 mod fake_openai;
 mod fake_slack;
 mod moto;
@@ -24,6 +26,8 @@ mod wire;
 
 pub(crate) use django::{Django, django, django_over};
 pub(crate) use fake::{Manners, Seen};
+pub(crate) use fake_google_unchecked::FakeGoogle;
+pub(crate) use fake_grace::{FakeGrace, Grace};
 pub(crate) use fake_openai::{FakeOpenAi, OpenAiKey};
 pub(crate) use fake_slack::FakeSlack;
 pub(crate) use moto::{AwsKey, Moto, moto};
