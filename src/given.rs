@@ -31,7 +31,7 @@ struct Given {
 ///
 /// # Errors
 /// Those of [`Plan::contain`].
-pub fn plan(
+pub(crate) fn plan(
     text: &str,
     resolved: &Resolved,
     fingerprints: &FingerprintKey,

@@ -29,10 +29,10 @@
 
 pub mod child;
 pub mod cli;
-mod demo;
+pub mod demo;
 pub mod drive;
 pub mod engine;
-pub mod given;
+mod given;
 pub mod inventory;
 pub mod journal;
 pub mod platform;

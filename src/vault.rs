@@ -29,7 +29,7 @@ impl Vault {
     }
 
     /// Whether these bytes are held: as a part of a credential of the run, old or new.
-    pub fn holds(&self, secret: &Secret) -> bool {
+    pub(crate) fn holds(&self, secret: &Secret) -> bool {
         self.held().values().flat_map(|parts| parts.secret.values()).any(|it| it.same(secret))
     }
 

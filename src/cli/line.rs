@@ -1,14 +1,11 @@
 //! The straight line: an errand becomes a run, the run a report.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 use zeroize::Zeroizing;
 
-use super::ending::{finish, mark_contained};
+use super::ending::finish;
 use super::failure::Failure;
 use super::history::{History, Past};
 use super::locking::{self, Locked, follow};
@@ -17,17 +14,15 @@ use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
 use super::terminal;
-use crate::child::Environment;
 use crate::drive;
+pub(super) use crate::drive::wall;
 use crate::engine::call::{Subject, Told, Wall};
 use crate::engine::outline::Outline;
-use crate::engine::plan::{ENGINE, Options, Plan};
+use crate::engine::plan::{Options, Plan};
 use crate::engine::report::{Mode, Report};
 use crate::engine::run::Run;
-use crate::journal::{FORMAT, Header, Holder, Journal, JournalError, LockError, Message, State};
-use crate::platform::Reloads;
-use crate::store::GivenStore;
-use crate::world::{Evidence, LiveWorld};
+use crate::journal::{self, Header, Holder, Journal, JournalError, LockError, Message, State};
+use crate::world::LiveWorld;
 
 /// As long as the id of a run is.
 const RUN_ID: usize = "20261122-093000-k3f9".len();
@@ -70,19 +65,8 @@ impl Session {
         Ok(Ready { state, prepared, intent: intent.clone() })
     }
 
-    /// The state of a run that must revoke; a dry run makes none.
-    ///
-    /// # Errors
-    /// Not even memory would do.
-    pub(crate) fn state_for_contain(&self, dry_run: bool) -> Result<State, Failure> {
-        match dry_run && !self.state.exists() {
-            true => State::in_memory().map_err(|error| own(&error)),
-            false => self.open_state(true),
-        }
-    }
-
     /// A contain revokes even where nothing can be written.
-    fn open_state(&self, contain: bool) -> Result<State, Failure> {
+    pub(super) fn open_state(&self, contain: bool) -> Result<State, Failure> {
         match State::open(&self.state) {
             Ok(state) => Ok(state),
             Err(error) if contain => {
@@ -119,49 +103,6 @@ impl Session {
             Locked::Followed(report) => return Ok(*report),
         };
         self.begin(state, prepared, None, told, watch).await
-    }
-
-    /// Begins the journal of a plan whose roles are ours, and carries it through. `given` are
-    /// secrets that stand in no place.
-    ///
-    /// # Errors
-    /// It could not begin.
-    pub(crate) async fn begin(
-        &self,
-        mut state: State,
-        prepared: Prepared,
-        given: Option<GivenStore>,
-        mut told: UnboundedReceiver<Told>,
-        watch: &Watch,
-    ) -> Result<Report, Failure> {
-        let Prepared { plan, context, history, .. } = prepared;
-        let (began, mode) = (wall(), plan.mode);
-        let header = header(&plan, &context, began)?;
-        let journal = match Journal::begin(&state, &header, &history.adopted) {
-            Ok(journal) => journal,
-            Err(error) if plan.mode.contains() => {
-                terminal::say(&format!(
-                    "warning: the journal cannot be written: {}",
-                    causes(&error)
-                ));
-                state = State::in_memory().map_err(|error| Failure::own(error.to_string()))?;
-                Journal::begin(&state, &header, &history.adopted).map_err(|error| own(&error))?
-            }
-            Err(error) => return Err(own(&error).hint(error.hint())),
-        };
-        watch.begin(&plan.run, &journal.first());
-        let mut world = self.world(&state, &plan, &context)?;
-        if let Some(given) = given {
-            world.stores = world.stores.with(GivenStore::SCHEME, Arc::new(given));
-        }
-        let told = forwarding(&mut told, !state.is_durable());
-        let telling = Telling::new(watch);
-        history.close_interrupted(&state, began);
-        if mode.contains() {
-            mark_contained(&state, &plan);
-        }
-        let driven = drive::drive(plan, journal, &world, told, &telling).await;
-        finish(&state, driven, &context)
     }
 
     /// Takes an interrupted run up, verifies an earlier one, or passes on what a person did.
@@ -226,34 +167,26 @@ impl Session {
         Ok(report.summed())
     }
 
-    fn world(&self, state: &State, plan: &Plan, context: &Context) -> Result<LiveWorld, Failure> {
-        let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
+    pub(super) fn world(
+        &self,
+        state: &State,
+        plan: &Plan,
+        context: &Context,
+        watch: &Watch,
+    ) -> Result<LiveWorld, Failure> {
+        let person = self.manner.person(watch, Some(plan));
+        let resolved = prepare::resolve(context.providers.as_deref(), &context.at, person)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
-        let environment = Environment::without(context.variables.iter().cloned());
+        let environment = context.environment();
         let places = Places {
             root: context.root.clone(),
             commands: context.commands.clone(),
-            environment: environment.clone(),
+            environment,
             shapes: resolved.shapes(),
         };
-        let identify = resolved.identify();
-        let lookup = Arc::new(move |id: &str| resolved.provider(id));
-        Ok(LiveWorld {
-            providers: lookup,
-            stores: places.stores(&Zeroizing::new(text)),
-            fingerprints: state.fingerprints(),
-            identify,
-            seal: Arc::clone(state.seal()),
-            evidence: Evidence {
-                dir: state.evidence_dir(),
-                run: plan.run.clone(),
-                roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
-                root: context.root.clone(),
-            },
-            commands: context.commands(),
-            reloads: Reloads::new(environment.clone()),
-            environment,
-        })
+        let stores = places.stores(&Zeroizing::new(text));
+        let world = LiveWorld::new(plan, resolved, stores, state.keys(), context.commands());
+        Ok(world.under(context.root.clone()))
     }
 
     async fn resume(
@@ -286,7 +219,7 @@ impl Session {
         let _locks =
             state.lock_all(&roles, &holder).map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(run, &journal.first());
-        let world = self.world(state, &plan, &context)?;
+        let world = self.world(state, &plan, &context, watch)?;
         let told = forwarding(&mut told, false);
         let telling = Telling::new(watch);
         let run = Run::new(plan);
@@ -297,12 +230,8 @@ impl Session {
     /// The same events must make the same calls: the engine and every provider file must be the
     /// ones that began the run.
     fn refuse_other_release(&self, header: &Header, context: &Context) -> Result<(), Failure> {
-        let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
-        let same = header.providers.iter().all(|(id, sha256)| {
-            let known = resolved.capabilities.providers.get(id);
-            known.is_some_and(|provider| provider.sha256 == *sha256)
-        });
-        if header.engine == ENGINE && same {
+        let resolved = prepare::resolve(context.providers.as_deref(), &context.at, None)?;
+        if header.is_resumable_with(&resolved.capabilities) {
             return Ok(());
         }
         let run = &header.run;
@@ -327,7 +256,7 @@ impl Session {
         let mut history = History::default();
         history.adopt(&past, true);
         let options = Options {
-            run: prepare::run_id(),
+            run: journal::run_id(),
             installation: state.installation(),
             wait_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             ..Options::default()
@@ -339,7 +268,7 @@ impl Session {
         let journal = Journal::begin(state, &header, &history.adopted)
             .map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(&plan.run, &journal.first());
-        let world = self.world(state, &plan, &context)?;
+        let world = self.world(state, &plan, &context, watch)?;
         let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
         if let Some(credential) = by_hand {
             let at = plan.credentials.iter().position(|planned| planned.id == credential);
@@ -401,7 +330,10 @@ impl Session {
 }
 
 /// Passes on what is told; without a journal that is the first thing to be said.
-fn forwarding(told: &mut UnboundedReceiver<Told>, lost: bool) -> UnboundedReceiver<Told> {
+pub(super) fn forwarding(
+    told: &mut UnboundedReceiver<Told>,
+    lost: bool,
+) -> UnboundedReceiver<Told> {
     let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
     if lost {
         let _ = tell.send(Told::JournalLost);
@@ -417,28 +349,14 @@ fn forwarding(told: &mut UnboundedReceiver<Told>, lost: bool) -> UnboundedReceiv
     heard
 }
 
-fn header(plan: &Plan, context: &Context, began: Wall) -> Result<Header, Failure> {
-    let json = |error: serde_json::Error| Failure::own(format!("the plan is no JSON: {error}"));
-    Ok(Header {
-        run: plan.run.clone(),
-        format: FORMAT,
-        engine: ENGINE,
-        mode: plan.mode.word().to_owned(),
-        roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
-        started: began,
-        providers: plan
-            .providers
-            .iter()
-            .map(|provider| (provider.id.clone(), provider.sha256.clone()))
-            .collect::<BTreeMap<_, _>>(),
-        plan: serde_json::to_value(plan).map_err(json)?,
-        details: serde_json::to_value(context).map_err(json)?,
-        adopts: None,
-    })
+pub(super) fn header(plan: &Plan, context: &Context, began: Wall) -> Result<Header, Failure> {
+    let details = serde_json::to_value(context)
+        .map_err(|error| Failure::own(format!("the details are no JSON: {error}")))?;
+    Ok(Header { details, ..Header::of(plan, began).map_err(|error| own(&error))? })
 }
 
 fn plan(header: &Header) -> Result<Plan, Failure> {
-    serde_json::from_value(header.plan.clone()).map_err(|_| other_release(&header.run))
+    header.plan().map_err(|_| other_release(&header.run))
 }
 
 fn context(header: &Header) -> Result<Context, Failure> {
@@ -502,7 +420,7 @@ pub(super) fn own(error: &dyn std::error::Error) -> Failure {
 }
 
 /// An error and what caused it, on one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -511,8 +429,4 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-pub(super) fn wall() -> Wall {
-    Wall(Timestamp::now().as_millisecond())
 }

@@ -10,6 +10,8 @@ use args::Log;
 use failure::Failure;
 
 mod args;
+mod beginning;
+mod consent;
 mod contain;
 mod demo;
 mod done;

@@ -3,28 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use jiff::Timestamp;
-use rand::distr::SampleString as _;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::args::Only;
 use super::failure::Failure;
 use super::history::History;
+use super::progress::Watch;
 use super::session::{Intent, Session};
-use super::terminal;
+use super::terminal::{self, Look};
 use super::unlisted::{self, Looked};
 use crate::child::Environment;
+use crate::drive;
+use crate::engine::in_words;
 use crate::engine::plan::{Options, Plan, PlanError};
 use crate::engine::report::Mode;
-use crate::engine::{check, in_words};
-use crate::inventory::{self, Inventory, Problem, ProviderAt, StoreCommand, Summary, VarValue};
-use crate::journal::State;
+use crate::inventory::{self, Inventory, ProviderAt, StoreCommand, Summary};
+use crate::journal::{self, State};
+use crate::provider::Clients;
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
-use crate::provider::oauth::Oauth;
-use crate::provider::{AwsIam, Clients, Redis};
+use crate::provider::oauth::{Consent, Oauth};
 use crate::store::{CommandStore, InventoryStore, Shapes, Stores};
 use crate::trust::{self, Trust};
 use crate::world::Commands;
@@ -79,27 +78,17 @@ pub(crate) async fn prepare(
             .hint("mend the file; nothing was touched")
     })?;
     let trusted = judge(&path, &text, &mut inventory);
-    let resolved = resolve(session.providers.as_deref(), &inventory.providers)?;
+    // Planned for, and asked only by the run itself.
+    let person = session.manner.person(&Watch::new(&Look::of_stderr()), None);
+    let resolved = resolve(session.providers.as_deref(), &inventory.providers, person)?;
     let variables = inventory.variables();
-    let places = Places {
-        root: intent.root.clone(),
-        commands: inventory.commands.clone(),
-        environment: Environment::without(variables.iter().cloned()),
-        shapes: resolved.shapes(),
-    };
-    inventory.problems.extend(resolved.problems.iter().map(problem));
-    check::check(&mut inventory, &resolved.capabilities, &text);
+    let places = Places::of(intent, &inventory, &resolved);
+    resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     read_vars(&mut inventory, &places.stores(&text)).await;
 
-    let mut looked = Vec::new();
-    if intent.mode.contains() && (strict || intent.include_unlisted) {
-        looked = unlisted::look(&inventory, &intent.roles, &places, &resolved, state).await;
-    }
-    let taken = match intent.include_unlisted {
-        true => unlisted::take_in(&mut inventory, &looked, &resolved.capabilities),
-        false => BTreeSet::new(),
-    };
+    let (looked, taken) =
+        unlisted::before(&mut inventory, intent, strict, &places, &resolved, state).await;
     let hosts = |id: &str| {
         let known = resolved.capabilities.providers.get(id);
         known.map(|provider| provider.hosts.clone()).unwrap_or_default()
@@ -173,23 +162,21 @@ fn judge(path: &Path, text: &str, inventory: &mut Inventory) -> bool {
     }
 }
 
-/// Every provider at its address, with its native drivers.
+/// Every provider at its address, with its native drivers. Without a person, nobody is asked for
+/// new grants.
 pub(crate) fn resolve(
     folder: Option<&Path>,
     at: &BTreeMap<String, ProviderAt>,
+    person: Option<Arc<dyn Consent>>,
 ) -> Result<Resolved, Failure> {
     let broken =
         |errors: Vec<_>| Failure::own(format!("{} built-in provider errors", errors.len()));
     let mut catalog = Catalog::builtin().map_err(broken)?;
     let clients = Clients::new().map_err(|error| Failure::own(error.to_string()))?;
     let clients = Arc::new(clients);
-    catalog = catalog
-        .with_driver(
-            "aws-iam",
-            Arc::new(AwsIam::new(Arc::clone(&clients), Arc::new(SystemTime::now))),
-        )
-        .with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), None)))
-        .with_driver("redis", Arc::new(Redis::new()));
+    let now = drive::clock();
+    catalog = catalog.with_native_drivers(&clients, &now);
+    catalog = catalog.with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), person)));
     if let Some(folder) = folder {
         if let Trust::Refused(distrusts) = trust::of_folder(folder, &[]) {
             let all: Vec<String> = distrusts.iter().map(ToString::to_string).collect();
@@ -198,7 +185,6 @@ pub(crate) fn resolve(
         }
         catalog.add_folder(folder).map_err(|error| bad_folder(&error))?;
     }
-    let now = Arc::new(|| Timestamp::now().as_millisecond());
     Ok(catalog.resolve(at, &clients, now))
 }
 
@@ -212,10 +198,6 @@ fn bad_folder(error: &FolderError) -> Failure {
             Failure::input(error.to_string()).hint("name a folder that can be read")
         }
     }
-}
-
-fn problem(of: &crate::provider::catalog::ProviderProblem) -> Problem {
-    Problem::of_provider(of.span.clone(), &of.message, of.hint.clone())
 }
 
 /// Problems end a rehearsal or a dry run. A contain goes on with what can be used.
@@ -254,15 +236,7 @@ async fn refuse_unwritable(plan: &Plan, stores: &Stores) -> Result<(), Failure> 
 
 /// Vars may be references; they are public, and a plan holds them as values.
 async fn read_vars(inventory: &mut Inventory, stores: &Stores) {
-    let roles = inventory.roles.values_mut().flat_map(|role| &mut role.credentials);
-    for credential in roles.chain(inventory.admins.values_mut()) {
-        for value in credential.vars.values_mut() {
-            let VarValue::Reference(reference) = value else { continue };
-            if let Ok(read) = stores.read_public(reference).await {
-                *value = VarValue::Literal(read.into());
-            }
-        }
-    }
+    stores.read_vars(inventory).await;
 }
 
 /// What the stores of a run are made of.
@@ -278,6 +252,15 @@ pub(crate) struct Places {
 }
 
 impl Places {
+    fn of(intent: &Intent, inventory: &Inventory, resolved: &Resolved) -> Self {
+        Self {
+            root: intent.root.clone(),
+            commands: inventory.commands.clone(),
+            environment: Environment::without(inventory.variables()),
+            shapes: resolved.shapes(),
+        }
+    }
+
     /// The stores; `text` is the inventory's.
     pub(crate) fn stores(&self, text: &Zeroizing<String>) -> Stores {
         // On another host than the agent's, its commands would reach the wrong places.
@@ -290,7 +273,7 @@ impl Places {
 
 fn options(intent: &Intent, state: &State, history: &History, changed: Vec<String>) -> Options {
     Options {
-        run: run_id(),
+        run: journal::run_id(),
         installation: state.installation(),
         case: intent.case.clone(),
         session: intent.session.clone(),
@@ -314,14 +297,6 @@ fn only(only: &Only) -> String {
     }
 }
 
-/// `20261122-093000-k3f9`: sorts by time, and four letters tell two responders apart who start in
-/// the same second.
-pub(crate) fn run_id() -> String {
-    let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
-    let tail = rand::distr::Alphanumeric.sample_string(&mut rand::rng(), 4).to_lowercase();
-    format!("{now}-{tail}")
-}
-
 fn no_plan(error: &PlanError) -> Failure {
     let failure = Failure::input(error.to_string());
     match error {
@@ -335,11 +310,16 @@ fn no_plan(error: &PlanError) -> Failure {
 }
 
 impl Context {
+    /// What the inventory's commands inherit.
+    pub(crate) fn environment(&self) -> Environment {
+        Environment::without(self.variables.iter().cloned())
+    }
+
     /// Whether the inventory's commands are run.
     pub(crate) fn commands(&self) -> Commands {
         match (&self.root, self.trusted) {
             (Some(_), _) => Commands::Elsewhere,
-            (None, true) => Commands::Allowed,
+            (None, true) => Commands::Allowed(self.environment()),
             (None, false) => Commands::Untrusted,
         }
     }

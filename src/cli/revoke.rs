@@ -23,6 +23,7 @@ use super::terminal::{self, Look};
 use super::{outline, run, signals};
 use crate::engine::plan::Options;
 use crate::given;
+use crate::journal;
 
 /// What stdin may hold: thousands of secrets, and no file that was piped in by mistake.
 const STDIN_MAX: usize = 1 << 20;
@@ -64,10 +65,10 @@ impl Revoke {
         let session =
             Session { providers: self.providers.clone(), ..Session::of_state(&self.state)? };
         let state = session.state_for_contain(self.dry_run)?;
-        let resolved = prepare::resolve(self.providers.as_deref(), &BTreeMap::new())?;
+        let resolved = prepare::resolve(self.providers.as_deref(), &BTreeMap::new(), None)?;
         let wait_ms = self.pace.wait.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
         let options = Options {
-            run: prepare::run_id(),
+            run: journal::run_id(),
             installation: state.installation(),
             wait_ms,
             ..Options::default()

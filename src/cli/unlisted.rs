@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::prepare::Places;
+use super::session::Intent;
 use crate::engine::capability::Capabilities;
-use crate::engine::plan::{Phase, Plan, Search};
+use crate::engine::plan::{Phase, Plan};
 use crate::engine::report::Unlisted;
+use crate::engine::search::Search;
 use crate::inventory::{Credential, Inventory, SecretRef};
 use crate::journal::State;
 use crate::provider::catalog::Resolved;
@@ -21,8 +23,28 @@ pub(crate) struct Looked {
     pub(crate) failed: Option<String>,
 }
 
-/// Looks through the files of these roles.
-pub(crate) async fn look(
+/// Looks where a dry run lists it, or where it is to be taken in; what was found, and the ids of
+/// the entries made of it.
+pub(crate) async fn before(
+    inventory: &mut Inventory,
+    intent: &Intent,
+    dry_run: bool,
+    places: &Places,
+    resolved: &Resolved,
+    state: &State,
+) -> (Vec<Looked>, BTreeSet<String>) {
+    if !intent.mode.contains() || !(dry_run || intent.include_unlisted) {
+        return (Vec::new(), BTreeSet::new());
+    }
+    let looked = look(inventory, &intent.roles, places, resolved, state).await;
+    let taken = match intent.include_unlisted {
+        true => take_in(inventory, &looked, &resolved.capabilities),
+        false => BTreeSet::new(),
+    };
+    (looked, taken)
+}
+
+async fn look(
     inventory: &Inventory,
     roles: &[String],
     places: &Places,
@@ -58,7 +80,7 @@ fn named(inventory: &Inventory) -> Vec<SecretRef> {
 }
 
 /// Makes entries of what can be identified and read where it lies; the ids of those.
-pub(crate) fn take_in(
+fn take_in(
     inventory: &mut Inventory,
     looked: &[Looked],
     capabilities: &Capabilities,

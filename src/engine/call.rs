@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::report::Unlisted;
+use super::search::Scanned;
 use crate::inventory::SecretRef;
 
 /// Public values by name: vars, public parts, handles, labels, what a step took.
@@ -341,17 +341,6 @@ pub struct Holding {
     pub fingerprint: String,
     /// Public parts, `handle` among them, and what else was taken.
     pub public: Values,
-}
-
-/// What lies in the files of a role and stands in no inventory. No value is in it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Scanned {
-    /// Values of a known shape that no entry names.
-    pub unlisted: Vec<Unlisted>,
-    /// Other keys of the files that entries name.
-    pub other_keys: Vec<String>,
-    /// What was not looked through, and why.
-    pub gaps: Vec<String>,
 }
 
 /// One place of a delivery.

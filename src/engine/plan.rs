@@ -1,14 +1,15 @@
 //! The plan: an ordered, complete script. It leaves no choice to the run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::call::{Identity, RoleIndex, SecretId, Subject, Values, Wall};
 use super::capability::{ByHand, KindCapability, Limits, Radius};
 use super::report::{Mode, Origin, Revoke, Verdict};
+use super::search::Search;
 use super::verdict::Sight;
-use crate::inventory::{Role, SecretRef, Vendor};
+use crate::inventory::{SecretRef, Vendor};
 
 /// Raised whenever a kept journal of an earlier release replays to other calls.
 pub const ENGINE: u32 = 1;
@@ -112,26 +113,6 @@ pub struct PlannedRole {
     /// Where to look for what no entry names; none where the plan does not look.
     #[serde(default)]
     pub search: Option<Search>,
-}
-
-/// Files of a role that may hold more than the inventory says.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Search {
-    /// Files that its credentials live in.
-    pub files: Vec<String>,
-    /// The folder of its platform.
-    pub home: Option<String>,
-}
-
-impl Search {
-    /// Every file that a credential of the role lives in, and the home of its platform.
-    pub fn of(role: &Role) -> Self {
-        let places = role.credentials.iter().flat_map(|it| it.secret.values());
-        let files = places.filter(|it| matches!(it.scheme.as_str(), "file" | "dotenv" | "json"));
-        let files: BTreeSet<String> = files.map(|it| it.path.clone()).collect();
-        let home = role.platform.as_ref().and_then(|platform| platform.home.clone());
-        Self { files: files.into_iter().collect(), home }
-    }
 }
 
 /// A kind, and the provider it belongs to.

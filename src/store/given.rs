@@ -12,14 +12,14 @@ use crate::secret::Secret;
 
 /// Secrets of this process alone, by name.
 #[derive(Default)]
-pub struct GivenStore(BTreeMap<String, Secret>);
+pub(crate) struct GivenStore(BTreeMap<String, Secret>);
 
 impl GivenStore {
     /// The scheme of their places. No inventory can name it.
-    pub const SCHEME: &'static str = "stdin";
+    pub(crate) const SCHEME: &'static str = "stdin";
 
     /// Keeps a secret, and says where.
-    pub fn keep(&mut self, name: &str, value: Secret) -> SecretRef {
+    pub(crate) fn keep(&mut self, name: &str, value: Secret) -> SecretRef {
         self.0.insert(name.to_owned(), value);
         let (scheme, path) = (Self::SCHEME.to_owned(), name.to_owned());
         SecretRef { scheme, path, fragment: None, part: None }

@@ -34,37 +34,37 @@ const FILES_MAX: usize = 20_000;
 const TOLD_MAX: usize = 200;
 
 /// Finds every value of a known shape in a line: where it stands, and its provider and kind.
-pub type Identify = Arc<dyn Fn(&str) -> Vec<(Range<usize>, String, String)> + Send + Sync>;
+pub(crate) type Identify = Arc<dyn Fn(&str) -> Vec<(Range<usize>, String, String)> + Send + Sync>;
 
 /// Where to look.
-pub struct Sought {
+pub(crate) struct Sought {
     /// Files that credentials of the role live in, as the inventory writes them.
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// The folder of its platform: every file in it.
-    pub home: Option<String>,
+    pub(crate) home: Option<String>,
     /// Places that entries name: what stands there, and the same value elsewhere, is listed.
-    pub named: Vec<SecretRef>,
+    pub(crate) named: Vec<SecretRef>,
 }
 
 /// What was seen.
 #[derive(Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Values of a known shape that no entry names, each once.
-    pub found: Vec<Unnamed>,
+    pub(crate) found: Vec<Unnamed>,
     /// `SCHEME:PATH#KEY` of the other keys in the files that entries name.
-    pub other_keys: Vec<String>,
+    pub(crate) other_keys: Vec<String>,
     /// What was not looked through, and why.
-    pub gaps: Vec<String>,
+    pub(crate) gaps: Vec<String>,
 }
 
 /// A value that no entry names.
-pub struct Unnamed {
+pub(crate) struct Unnamed {
     /// The reference that would name it.
-    pub place: String,
+    pub(crate) place: String,
     /// Provider and kind of every shape it has.
-    pub kinds: Vec<(String, String)>,
+    pub(crate) kinds: Vec<(String, String)>,
     /// The value.
-    pub value: Secret,
+    pub(crate) value: Secret,
 }
 
 /// Looks through the files. Links are followed to the files that the inventory names, and never
@@ -74,7 +74,11 @@ pub struct Unnamed {
 ///
 /// # Errors
 /// [`Reason::Unreadable`] if looking itself failed.
-pub async fn scan(sought: Sought, root: Option<PathBuf>, identify: Identify) -> Result<Seen, Why> {
+pub(crate) async fn scan(
+    sought: Sought,
+    root: Option<PathBuf>,
+    identify: Identify,
+) -> Result<Seen, Why> {
     let scanned = spawn_blocking(move || {
         let mut scan = Scan {
             root: root.as_deref(),

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rotate::engine::call::{
     Answer, Call, CallId, Delivery, Fault, Holding, Identity, Liveness, Party, PlaceState, Placed,
-    Reason, Request, Row, Scanned, SecretId, Task, Time, Values, Verb,
+    Reason, Request, Row, SecretId, Task, Time, Values, Verb,
 };
 use rotate::engine::capability::{Actor, Capabilities, StepCapability};
+use rotate::engine::search::Scanned;
 use serde_json::{Value, json};
 
 /// One credential at the provider.

@@ -12,9 +12,10 @@ use super::call::{RoleIndex, Subject, Values, Verb};
 use super::capability::{Capabilities, KindCapability, ProviderCapability};
 use super::plan::{
     Acting, Earlier, Options, Phase, Plan, PlanError, Planned, PlannedActor, PlannedInventory,
-    PlannedKind, PlannedRole, Search,
+    PlannedKind, PlannedRole,
 };
 use super::report::{Mode, Origin};
+use super::search::Search;
 use crate::inventory::{Credential, Inventory, Reload, Role, VarValue};
 use entries::Entry;
 use phases::phases;
@@ -31,7 +32,11 @@ impl Plan {
         options: &Options,
     ) -> Result<Self, PlanError> {
         let mode = if options.revoke_only { Mode::RevokeOnly } else { Mode::Contain };
-        Planner::new(mode, inventory, capabilities, roles, options)?.plan()
+        let mut plan = Planner::new(mode, inventory, capabilities, roles, options)?.plan()?;
+        if !options.deliver {
+            plan.withhold_from_contained();
+        }
+        Ok(plan)
     }
 
     /// Never an instant without a working credential.

@@ -18,8 +18,7 @@ impl Run {
         for (state, role) in self.roles.iter_mut().zip(&self.plan.roles) {
             state.stop = if role.stop.is_some() { Try::Todo } else { Try::Done };
             state.preserve = if role.evidence.is_empty() { Try::Done } else { Try::Todo };
-            let looks = role.search.as_ref();
-            let looks = looks.is_some_and(|it| !it.files.is_empty() || it.home.is_some());
+            let looks = role.search.as_ref().is_some_and(|it| !it.is_empty());
             state.scan = if looks { Try::Todo } else { Try::Done };
         }
         self.role_calls();
