@@ -58,11 +58,17 @@ macro_rules! files {
 
 files! {
     acme = "acme",
+    anthropic = "anthropic",
     aws_iam = "aws-iam",
+    cloudflare = "cloudflare",
+    gitlab = "gitlab",
+    npm = "npm",
     oauth = "oauth",
     openai = "openai",
+    openrouter = "openrouter",
     redis = "redis",
     slack = "slack",
+    wordpress = "wordpress",
 }
 
 #[test]

@@ -21,8 +21,20 @@ macro_rules! builtin {
 }
 
 /// The files that are part of the binary: id and text.
-pub const BUILTIN: &[(&str, &str)] =
-    builtin!["acme", "aws-iam", "oauth", "openai", "redis", "slack"];
+pub const BUILTIN: &[(&str, &str)] = builtin![
+    "acme",
+    "anthropic",
+    "aws-iam",
+    "cloudflare",
+    "gitlab",
+    "npm",
+    "oauth",
+    "openai",
+    "openrouter",
+    "redis",
+    "slack",
+    "wordpress",
+];
 
 /// Every provider known to this run.
 #[derive(Clone, Default)]
