@@ -6,14 +6,19 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod anthropic;
 mod aws;
 mod bench;
+mod cloudflare;
 mod consent;
 mod crash;
 mod fleet;
+mod gitlab;
 mod hosted;
+mod npm;
 mod oauth;
 mod openai;
+mod openrouter;
 mod outcome;
 mod places;
 mod redis;

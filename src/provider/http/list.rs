@@ -146,12 +146,7 @@ fn row(
     Some(if echo { Err(Reason::Echo) } else { Ok(row) })
 }
 
-fn onward(
-    call: &CallSpec,
-    answered: &Answered,
-    rendered: &Rendered,
-    read: &Read,
-) -> Onward {
+fn onward(call: &CallSpec, answered: &Answered, rendered: &Rendered, read: &Read) -> Onward {
     let at = |pointer: &crate::provider::spec::predicate::Pointer| {
         answered.json().and_then(|json| pointer.of(json))
     };
