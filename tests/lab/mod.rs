@@ -12,6 +12,7 @@ use std::env;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+mod django;
 mod fake;
 mod fake_anthropic;
 mod fake_cloudflare;
@@ -27,6 +28,7 @@ mod server;
 mod verdaccio;
 mod wire;
 
+pub(crate) use django::{Django, django, django_over};
 pub(crate) use fake::{Manners, Seen};
 pub(crate) use fake_anthropic::{AnthropicKey, FakeAnthropic};
 pub(crate) use fake_cloudflare::{CloudflareToken, FakeCloudflare};
