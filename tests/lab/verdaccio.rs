@@ -104,7 +104,7 @@ impl Verdaccio {
 }
 
 fn http() -> reqwest::Client {
-    rotate::provider::Clients::new().unwrap().calls
+    rotate::provider::Clients::new().unwrap().calls().clone()
 }
 
 fn token(body: &Value) -> String {

@@ -27,3 +27,4 @@ mod role;
 mod signals;
 mod slack;
 mod whole;
+mod wordpress;
