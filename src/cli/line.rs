@@ -9,7 +9,7 @@ use super::ending::{finish, mark_contained};
 use super::failure::Failure;
 use super::history::{History, Past};
 use super::locking::{self, Locked, follow};
-use super::prepare::{self, Context, Prepared};
+use super::prepare::{self, Context, Places, Prepared};
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
@@ -188,7 +188,14 @@ impl Session {
     fn world(&self, state: &State, plan: &Plan, context: &Context) -> Result<LiveWorld, Failure> {
         let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
-        let stores = prepare::stores(context.root.clone(), &Zeroizing::new(text));
+        let environment = context.environment();
+        let places = Places {
+            root: context.root.clone(),
+            commands: context.commands.clone(),
+            environment,
+            shapes: resolved.shapes(),
+        };
+        let stores = places.stores(&Zeroizing::new(text));
         let world = LiveWorld::new(plan, resolved, stores, state.keys(), context.commands());
         Ok(world.under(context.root.clone()))
     }
