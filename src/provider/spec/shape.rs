@@ -62,7 +62,8 @@ impl Shape {
         self.pattern.matches(value)
     }
 
-    /// Where values of this shape stand in a text: none begins or ends within a word.
+    /// Where values of this shape stand in a text: none begins or ends within a word, and none has
+    /// a wrong checksum.
     pub(crate) fn find(&self, text: &str) -> Vec<Range<usize>> {
         let within = self.within.get_or_init(|| {
             let bare = unanchored(&self.hir).to_string();
@@ -79,7 +80,9 @@ impl Shape {
                 break;
             }
             at = value.end();
-            found.push(value.range());
+            if self.checksum.is_none_or(|checksum| checksum.holds(value.as_str())) {
+                found.push(value.range());
+            }
         }
         found
     }
