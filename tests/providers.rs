@@ -59,6 +59,7 @@ macro_rules! files {
 files! {
     acme = "acme",
     aws_iam = "aws-iam",
+    github = "github",
     oauth = "oauth",
     openai = "openai",
     redis = "redis",

@@ -22,7 +22,7 @@ use crate::inventory::{self, Inventory, Problem, ProviderAt, Summary, VarValue};
 use crate::journal::State;
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
 use crate::provider::oauth::Oauth;
-use crate::provider::{AwsIam, Clients, Redis};
+use crate::provider::{AwsIam, Clients, Github, Redis};
 use crate::store::{InventoryStore, Stores};
 use crate::trust::{self, Trust};
 use crate::world::Commands;
@@ -160,6 +160,7 @@ pub(crate) fn resolve(
             "aws-iam",
             Arc::new(AwsIam::new(Arc::clone(&clients), Arc::new(SystemTime::now))),
         )
+        .with_driver("github", Arc::new(Github::new(Arc::clone(&clients))))
         .with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), None)))
         .with_driver("redis", Arc::new(Redis::new()));
     if let Some(folder) = folder {

@@ -78,6 +78,18 @@ pub struct Limits {
     pub revoke: Option<Rate>,
     /// Probes that we expect to be refused.
     pub refused: Option<Rate>,
+    /// Requests that end many credentials at once; counted per address, and not as `revoke`.
+    #[serde(default)]
+    pub batch: Option<BatchLimit>,
+}
+
+/// How many credentials one request may end, and how many such requests there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchLimit {
+    /// Credentials in one request.
+    pub size: u32,
+    /// Requests.
+    pub rate: Rate,
 }
 
 /// The closed list of what a credential can be.
@@ -273,6 +285,10 @@ pub struct Way {
     /// A person must answer before it is done: its call may take an hour, and nothing waits for it.
     #[serde(default)]
     pub person: bool,
+    /// Calls of this way that leave at the same instant share one request, as many as
+    /// [`Limits::batch`] says: its driver is told which in [`super::batch::Batch`].
+    #[serde(default)]
+    pub batch: bool,
 }
 
 /// What a probe does besides looking.

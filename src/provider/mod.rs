@@ -11,12 +11,14 @@ use crate::secret::{Parts, Secret};
 mod aws_iam;
 pub mod catalog;
 mod client;
+mod github;
 pub mod http;
 pub mod oauth;
 mod redis;
 pub mod spec;
 
 pub use self::aws_iam::AwsIam;
+pub use self::github::Github;
 pub use self::redis::Redis;
 pub use client::{Clients, NoClient, SharedClients};
 

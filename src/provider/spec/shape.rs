@@ -7,6 +7,7 @@ use rand::seq::IndexedRandom;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use zeroize::Zeroizing;
 
+use super::checksum::Checksum;
 use super::predicate::Pattern;
 
 /// How much longer than its minimum an open repetition is drawn: long enough that a made-up value
@@ -18,6 +19,7 @@ const OPEN_REPETITION: u32 = 24;
 pub(crate) struct Shape {
     pattern: Pattern,
     hir: Hir,
+    checksum: Option<Checksum>,
 }
 
 impl Shape {
@@ -48,7 +50,20 @@ impl Shape {
     fn new(text: &str) -> Result<Self, String> {
         let pattern = Pattern::new(text)?;
         let hir = regex_syntax::parse(text).map_err(|error| error.to_string())?;
-        Ok(Self { pattern, hir })
+        Ok(Self { pattern, hir, checksum: None })
+    }
+
+    /// The same, of values that also carry a checksum.
+    ///
+    /// # Errors
+    /// Where the shape leaves no room for one.
+    pub(crate) fn with_checksum(self, checksum: Checksum) -> Result<Self, String> {
+        let shape = Self { checksum: Some(checksum), ..self };
+        let sample = shape.sample(&BTreeMap::new(), &mut rand::rng());
+        match shape.matches(&sample) {
+            true => Ok(shape),
+            false => Err("the shape does not allow the characters of this checksum".into()),
+        }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -56,7 +71,7 @@ impl Shape {
     }
 
     pub(crate) fn matches(&self, value: &str) -> bool {
-        self.pattern.matches(value)
+        self.pattern.matches(value) && self.checksum.is_none_or(|checksum| checksum.holds(value))
     }
 
     /// Names of its groups.
@@ -82,7 +97,7 @@ impl Shape {
     ) -> Zeroizing<String> {
         let mut value = Zeroizing::new(String::with_capacity(256));
         draw(&self.hir, keep, random, &mut value);
-        value
+        self.checksum.and_then(|checksum| checksum.corrected(&value)).unwrap_or(value)
     }
 }
 
