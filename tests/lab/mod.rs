@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 mod fake;
+mod fake_github;
 mod fake_openai;
 mod fake_slack;
 mod moto;
@@ -22,6 +23,7 @@ mod server;
 mod wire;
 
 pub(crate) use fake::{Manners, Seen};
+pub(crate) use fake_github::{FakeGithub, Prefix};
 pub(crate) use fake_openai::{FakeOpenAi, OpenAiKey};
 pub(crate) use fake_slack::FakeSlack;
 pub(crate) use moto::{AwsKey, Moto, moto};
