@@ -11,6 +11,7 @@ mod bench;
 mod consent;
 mod crash;
 mod fleet;
+mod github;
 mod hosted;
 mod oauth;
 mod openai;
