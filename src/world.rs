@@ -123,7 +123,7 @@ impl LiveWorld {
         commands: Commands,
     ) -> Self {
         Self {
-            identify: providers.identify(),
+            identify: Arc::new(providers.identify()),
             providers: Arc::new(move |id| providers.provider(id)),
             stores,
             fingerprints: keys.fingerprints,

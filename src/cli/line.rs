@@ -1,5 +1,6 @@
 //! The straight line: an errand becomes a run, the run a report.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -182,7 +183,7 @@ impl Session {
             root: context.root.clone(),
             commands: context.commands.clone(),
             environment,
-            shapes: resolved.shapes(),
+            shapes: Arc::new(resolved.shapes()),
         };
         let stores = places.stores(&Zeroizing::new(text));
         let world = LiveWorld::new(plan, resolved, stores, state.keys(), context.commands());

@@ -257,7 +257,7 @@ impl Places {
             root: intent.root.clone(),
             commands: inventory.commands.clone(),
             environment: Environment::without(inventory.variables()),
-            shapes: resolved.shapes(),
+            shapes: Arc::new(resolved.shapes()),
         }
     }
 

@@ -2,6 +2,7 @@
 //! run, taken in with `--include-unlisted`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::prepare::Places;
 use super::session::Intent;
@@ -56,7 +57,7 @@ async fn look(
     for role in roles.iter().filter_map(|name| inventory.roles.get(name)) {
         let Search { files, home } = Search::of(role);
         let sought = Sought { files, home, named: named(inventory) };
-        let (root, identify) = (places.root.clone(), resolved.identify());
+        let (root, identify) = (places.root.clone(), Arc::new(resolved.identify()));
         let seen = world::search(sought, root, identify, &fingerprints, &Default::default()).await;
         let role = role.name.clone();
         all.push(match seen {
