@@ -59,10 +59,12 @@ macro_rules! files {
 files! {
     acme = "acme",
     aws_iam = "aws-iam",
+    django = "django",
     oauth = "oauth",
     openai = "openai",
     redis = "redis",
     slack = "slack",
+    web_session = "web-session",
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::inventory::{self, Inventory, Problem, ProviderAt, Summary, VarValue};
 use crate::journal::State;
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
 use crate::provider::oauth::Oauth;
-use crate::provider::{AwsIam, Clients, Redis};
+use crate::provider::{AwsIam, Clients, Redis, WebSession};
 use crate::store::{InventoryStore, Stores};
 use crate::trust::{self, Trust};
 use crate::world::Commands;
@@ -161,7 +161,8 @@ pub(crate) fn resolve(
             Arc::new(AwsIam::new(Arc::clone(&clients), Arc::new(SystemTime::now))),
         )
         .with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), None)))
-        .with_driver("redis", Arc::new(Redis::new()));
+        .with_driver("redis", Arc::new(Redis::new()))
+        .with_driver("session", Arc::new(WebSession::new(Arc::clone(&clients))));
     if let Some(folder) = folder {
         if let Trust::Refused(distrusts) = trust::of_folder(folder, &[]) {
             let all: Vec<String> = distrusts.iter().map(ToString::to_string).collect();

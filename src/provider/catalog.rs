@@ -22,7 +22,7 @@ macro_rules! builtin {
 
 /// The files that are part of the binary: id and text.
 pub const BUILTIN: &[(&str, &str)] =
-    builtin!["acme", "aws-iam", "oauth", "openai", "redis", "slack"];
+    builtin!["acme", "aws-iam", "django", "oauth", "openai", "redis", "slack", "web-session"];
 
 /// Every provider known to this run.
 #[derive(Clone, Default)]

@@ -13,21 +13,27 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 mod django;
+mod express;
 mod fake;
 mod fake_openai;
 mod fake_slack;
+mod mariadb;
 mod moto;
 mod oidc;
+mod postgres;
 mod redis;
 mod server;
 mod wire;
 
 pub(crate) use django::{Django, django, django_over};
+pub(crate) use express::{Express, express};
 pub(crate) use fake::{Manners, Seen};
 pub(crate) use fake_openai::{FakeOpenAi, OpenAiKey};
 pub(crate) use fake_slack::FakeSlack;
+pub(crate) use mariadb::{Mariadb, mariadb};
 pub(crate) use moto::{AwsKey, Moto, moto};
 pub(crate) use oidc::{Oidc, oidc};
+pub(crate) use postgres::{Postgres, postgres};
 pub(crate) use redis::{Connection, Redis, Value, redis};
 pub(crate) use wire::Wire;
 
