@@ -164,14 +164,13 @@ impl Scene<'_> {
         }
     }
 
-    /// The admin of this name; where only one is given it serves for every name.
+    /// The admin of this name, or the one that was given without a name; a call that names none
+    /// takes the only one there is. One that was given under another name serves for that alone.
     pub(super) fn admin(&self, name: &str) -> Option<Acting> {
         let admins = &self.planned.admins;
-        admins
-            .get(name)
-            .or_else(|| admins.get(""))
-            .copied()
-            .or_else(|| if admins.len() == 1 { admins.values().next().copied() } else { None })
+        admins.get(name).or_else(|| admins.get("")).copied().or_else(|| {
+            admins.values().next().copied().filter(|_| name.is_empty() && admins.len() == 1)
+        })
     }
 
     /// The party that stands under a name in a step's markers.

@@ -159,7 +159,7 @@ impl WebSession {
 
     async fn issue(&self, call: &Call<'_>) -> Result<Reply, Failure> {
         let account = call.party("admin.account")?;
-        // Where the inventory names one admin, it stands for all: a store is no account.
+        // One that was named for everything may be a store.
         if account.kind != "account" {
             return Err(Reason::MissingValue.into());
         }

@@ -13,8 +13,17 @@ use super::{cache, missing};
 pub(crate) struct Postgres {
     /// `postgresql://127.0.0.1:PORT/site`, without user and password.
     pub(crate) address: String,
-    _server: Server,
+    server: Server,
     _folder: TempDir,
+}
+
+impl Drop for Postgres {
+    /// Told to end at once it takes its shared memory with it; killed it would not.
+    fn drop(&mut self) {
+        let server = rustix::process::Pid::from_child(&self.server.child);
+        let _ = rustix::process::kill_process(server, rustix::process::Signal::QUIT);
+        let _ = self.server.child.wait();
+    }
 }
 
 impl Postgres {
@@ -81,7 +90,7 @@ pub(crate) fn postgres() -> Option<Postgres> {
     );
     let address = format!("postgresql://127.0.0.1:{}/site", server.port);
     make_database(server.port);
-    Some(Postgres { address, _server: server, _folder: folder })
+    Some(Postgres { address, server, _folder: folder })
 }
 
 /// It listens before it takes statements.

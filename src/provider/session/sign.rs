@@ -128,11 +128,8 @@ pub(super) async fn r#in(
     let user = account.vars.get("username").and_then(Value::as_str).ok_or(Reason::MissingValue)?;
     let password = account.parts.secret.get("secret").ok_or(Reason::MissingValue)?;
     let mut jar = Jar::default();
-    let (token, page) = site.fetch_token(path, &mut jar).await.map_err(Failure::before)?;
-    // A site that signs in at an address of its own, without a page, answers a read with 4xx.
-    if page.status >= 400 && token.is_none() && site.word("csrf_field").is_some() {
-        return Err(page.refusal(Reason::Unexpected));
-    }
+    // A site without a page there has no token either, and says so to the form.
+    let (token, _) = site.fetch_token(path, &mut jar).await.map_err(Failure::before)?;
     let field = |name, usual| site.word(name).unwrap_or(usual).to_owned();
     let mut form: Form = vec![
         (field("user_field", "username"), Zeroizing::new(user.to_owned())),

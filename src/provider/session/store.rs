@@ -60,7 +60,7 @@ pub(super) async fn open(
     admin: &Acting,
     values: &Values,
 ) -> Result<Box<dyn Store>, Failure> {
-    // Where the inventory names one admin, it stands for all: an account opens no store.
+    // One that was named for everything may be an account.
     if !["session-store", "session-file"].contains(&admin.kind.as_str()) {
         return Err(Reason::MissingValue.into());
     }
