@@ -12,7 +12,7 @@ mod lab;
 use lab::{FakeOpenAi, FakeSlack, Manners};
 
 fn client() -> Client {
-    rotate::provider::Clients::new().unwrap().calls
+    rotate::provider::Clients::new().unwrap().calls().clone()
 }
 
 async fn ask(request: RequestBuilder) -> (u16, Value) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Party, Reason, RoleIndex, Row, Subject, Time, Values, Verb, Wall, Why};
 use super::capability::{Actor, Effect, PartType, StepCapability, Way};
-use super::credential::{Issued, Machine, Side, Steps, Try};
+use super::credential::{Machine, Side, Steps, Try};
 use super::plan::{Acting, KnownSide, Phase, Plan, Planned, PlannedKind};
 use super::queue::Lane;
 use super::report::{Mode, Revoke};
@@ -388,9 +388,15 @@ impl Scene<'_> {
         lists_labels(self.kind)
     }
 
-    /// Without labels, an issue waits for the list that shows what was there before.
+    /// Without labels, an issue waits for the list that shows what was there before; not for one
+    /// whose admin the inventory does not name.
     pub(super) fn list_is_awaited(&self) -> bool {
-        !self.lists_labels() && self.lists.before_is_pending(self.subject)
+        let mut steps = self.ways(Verb::Find).iter().take(1).flat_map(|way| &way.steps);
+        let readable = steps.all(|step| match &step.actor {
+            Actor::Admin(name) => self.admin(name.as_deref().unwrap_or_default()).is_some(),
+            _ => true,
+        });
+        readable && !self.lists_labels() && self.lists.before_is_pending(self.subject)
     }
 
     /// What an issue made whose answer was lost: by its label, else the one new handle.
@@ -402,11 +408,11 @@ impl Scene<'_> {
                 .find(|row| !row.revoked && row.label.as_deref() == Some(label.as_str()));
         }
         let before = self.lists.before(self.subject)?;
-        let others_make = self.lists.members_of(self.subject).iter().any(|other| {
-            *other != self.subject
-                && self.machines.get(other.0 as usize).is_some_and(|other| {
-                    other.issue.sent || other.issued == Issued::Looking || other.missing > 0
-                })
+        // A provider may list several kinds in one: what another issue made is not ours to end.
+        let others_make = (0..).map(Subject).zip(self.machines).any(|(other, machine)| {
+            other != self.subject
+                && machine.makes_unanswered()
+                && at_provider(self.plan, other, &self.kind.provider)
         });
         if others_make {
             return None;
@@ -437,6 +443,12 @@ impl PlannedKind {
 pub(super) fn lists_labels(kind: &PlannedKind) -> bool {
     let steps = kind.can.ways(Verb::Find).iter().flat_map(|way| &way.steps);
     steps.into_iter().any(|step| step.takes.iter().any(|name| name == "label"))
+}
+
+/// Whether a credential of the run is this provider's.
+pub(super) fn at_provider(plan: &Plan, subject: Subject, provider: &str) -> bool {
+    let kind = plan.planned(subject).and_then(|planned| plan.kind(planned.kind));
+    kind.is_some_and(|kind| kind.provider == provider)
 }
 
 fn makes(verb: Verb) -> bool {

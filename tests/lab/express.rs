@@ -25,7 +25,7 @@ impl Express {
         if remember {
             form.push(("remember", "1".to_owned()));
         }
-        let http = rotate::provider::Clients::new().unwrap().calls;
+        let http = rotate::provider::Clients::new().unwrap().calls().clone();
         let answer = http.post(format!("{}/login", self.address)).form(&form).send();
         let headers = answer.await.unwrap().headers().clone();
         let session = cookie(&headers, "connect.sid").expect("signed in");
@@ -35,7 +35,7 @@ impl Express {
     /// Whether the site answers `/me` with a user for a cookie of that name. One that is
     /// remembered is signed in by the question.
     pub(crate) async fn is_alive(&self, name: &str, value: &str) -> bool {
-        let http = rotate::provider::Clients::new().unwrap().calls;
+        let http = rotate::provider::Clients::new().unwrap().calls().clone();
         let me =
             http.get(format!("{}/me", self.address)).header("cookie", format!("{name}={value}"));
         me.send().await.unwrap().status() == 200
