@@ -20,7 +20,7 @@ use self::sign::{Cookies, Ended};
 use self::site::Site;
 use self::wire::{Failure, refused};
 use super::{Acting, Bases, Driver, Reply, Secrets, SharedClients};
-use crate::engine::call::{Answer, At, Holding, Liveness, Reason, Values, Verb};
+use crate::engine::call::{Answer, At, Holding, Liveness, Reason, Values, Verb, Why};
 use crate::engine::capability::{Actor, Blast, Radius, Seen, StepCapability, Way};
 use crate::secret::{Parts, Secret};
 
@@ -73,9 +73,19 @@ impl WebSession {
             }
             (Reception::Known(_), Err(failure)) => return Err(failure),
             (Reception::Known(_), Ok(Reception::Unclear(why))) => Liveness::Unclear(why),
-            (Reception::Known(user), Ok(Reception::Nobody(..))) => {
+            (Reception::Known(user), Ok(Reception::Nobody(..) | Reception::Refused(_))) => {
                 self.remember(it, cookies.handed(&answered, it));
+                if cookie::shows(&user.0, it) {
+                    return Err(Reason::Echo.into());
+                }
                 Liveness::Alive(user)
+            }
+            (Reception::Refused(status), Ok(Reception::Refused(same))) if status == same => {
+                Liveness::Dead { by_name: true }
+            }
+            (Reception::Refused(status), _) => {
+                let reason = Reason::NoClass;
+                Liveness::Unclear(Why { reason, status: Some(status), word: None })
             }
             // In the very way in which the site receives a visitor without cookies.
             (nobody @ Reception::Nobody(..), Ok(same)) => {

@@ -208,6 +208,25 @@ async fn a_soft_200_is_a_refusal() {
     assert_eq!(refusal(&bench.probe(&old).await), (Reason::MissingValue, None, None));
 }
 
+/// A refusal that does not say why is one if nobody is refused in the same way.
+#[tokio::test]
+async fn a_page_that_hides_from_strangers_tells_by_that() {
+    let Some((_redis, express)) = site() else { return };
+    let mut bench = Bench::new("session-cookie", &express.address, &vars());
+    bench.set("page", "/hidden");
+    let (old, _) = express.sign_in("mail", false).await;
+    assert_eq!(bench.alive(&old).await, "mail");
+    assert_eq!(bench.probe("made-up").await, dead());
+    bench.set("page", "/forbidden");
+    assert_eq!(bench.probe(&old).await, dead(), "who is refused as nobody is nobody");
+    // A page that names the session is no page to identify anybody by.
+    bench.set("page", "/hidden");
+    bench.set("who_at", "/session");
+    bench.set("cookie", "connect.sid");
+    let shown = refusal(&bench.probe(&old).await).0;
+    assert_eq!(shown, Reason::Echo);
+}
+
 #[tokio::test]
 async fn a_new_session_is_signed_in_for() {
     let Some((redis, express)) = site() else { return };

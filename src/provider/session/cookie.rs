@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::{DATE, HeaderValue, SET_COOKIE};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
+use percent_encoding::percent_decode;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -113,6 +114,23 @@ fn moment(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 
+/// Shorter texts stand in a random cookie by chance, and tell nobody a session.
+const PIECE_MIN: usize = 12;
+
+/// Whether a text that is about to be written down shows a cookie, as it is or decoded, or is a
+/// piece of it: the id without its signature.
+pub(super) fn shows(text: &str, cookie: &Secret) -> bool {
+    let decoded = Zeroizing::new(percent_decode(cookie.expose()).collect::<Vec<u8>>());
+    let text = text.as_bytes();
+    [cookie.expose(), &decoded]
+        .iter()
+        .any(|cookie| contains(text, cookie) || (text.len() >= PIECE_MIN && contains(cookie, text)))
+}
+
+fn contains(bytes: &[u8], piece: &[u8]) -> bool {
+    !piece.is_empty() && bytes.windows(piece.len()).any(|window| window == piece)
+}
+
 /// Names a cookie without holding it.
 pub(super) fn print(cookie: &Secret) -> [u8; 32] {
     Sha256::digest(cookie.expose()).into()
@@ -156,6 +174,15 @@ mod tests {
             let jar = Jar::of("session", &Secret::from(bad.to_owned()));
             assert_eq!(jar.header().is_err(), !bad.is_empty(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_text_that_shows_a_cookie_is_known_for_it() {
+        let cookie = Secret::from("s%3A0123456789abcdef.def".to_owned());
+        assert!(shows("user of s%3A0123456789abcdef.def", &cookie));
+        assert!(shows("s:0123456789abcdef.def", &cookie) && shows("0123456789abcdef", &cookie));
+        assert!(!shows("abcdef", &cookie) && !shows("mail", &cookie));
+        assert!(!shows("", &cookie) && !shows("mail", &Secret::from(String::new())));
     }
 
     #[test]

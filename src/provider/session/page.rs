@@ -17,6 +17,8 @@ pub(super) enum Reception {
     Known(Identity),
     /// As nobody: the status, and where it leads.
     Nobody(u16, Option<String>),
+    /// With a status that does not say why: as nobody, if that is how it receives nobody.
+    Refused(u16),
     /// It says neither.
     Unclear(Why),
 }
@@ -75,6 +77,9 @@ impl<'a> Signs<'a> {
                 Some(to) if says(&SIGN_IN, &to) => Reception::Nobody(status, Some(to)),
                 _ => unclear(Reason::Redirect),
             },
+            // Too early, or a proxy's own: these are about the request.
+            408 | 421 | 425 => unclear(Reason::NoClass),
+            400..=499 => Reception::Refused(status),
             _ => unclear(Reason::NoClass),
         }
     }

@@ -14,6 +14,8 @@
 //   POST /logout-hands  ends the session and hands out another one that is signed in
 //   POST /everywhere    ends every session of the user
 //   GET  /renews        like /me, and hands out a second session of the same user
+//   GET  /hidden        like /me, and 404 to a visitor without a session
+//   GET  /forbidden     403 to everybody
 //   GET  /anybody       says who is asked for, whoever asks
 import { createServer } from 'node:http';
 import { createHash, randomBytes } from 'node:crypto';
@@ -124,6 +126,12 @@ app.get('/renews', async (request, response) => {
     response.json({ user });
   });
 });
+app.get('/hidden', (request, response) =>
+  request.session.user
+    ? response.json({ user: request.session.user, session: request.sessionID })
+    : response.status(404).end(),
+);
+app.get('/forbidden', (request, response) => response.status(403).end());
 app.get('/anybody', (request, response) => response.json({ user: 'mail' }));
 
 const server = createServer(app);
