@@ -46,7 +46,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Revokes and reissues everything that the role holds, and proves the old ones dead.
-pub async fn contain(inventory: &Path, role: &str, state: &Path) -> Result<Report, Box<dyn Error>> {
+pub(crate) async fn contain(
+    inventory: &Path,
+    role: &str,
+    state: &Path,
+) -> Result<Report, Box<dyn Error>> {
     let roles = [role.to_owned()];
     // The inventory, and what its providers can do.
     let text = Zeroizing::new(std::fs::read_to_string(inventory)?);

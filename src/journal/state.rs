@@ -194,6 +194,12 @@ impl State {
         })
     }
 
+    /// How many writes this process has made durable here since it was opened. Each is one fsync
+    /// of the journal's log; every thousand pages of the log, two more take it into the file.
+    pub fn commits(&self) -> u64 {
+        self.database.commits()
+    }
+
     /// Whether anything here outlives the process.
     pub fn is_durable(&self) -> bool {
         self.dir.is_some()
