@@ -141,17 +141,19 @@ fn start(page: &mut Page) {
 }
 
 fn run_binary(inventory: &Path, providers: &Path, state: &PathBuf) {
-    let output = Command::new(env!("CARGO_BIN_EXE_rotate"))
-        .args(["--role", "mail-agent", "--yes", "--format", "json", "--inventory"])
-        .arg(inventory)
-        .arg("--providers")
-        .arg(providers)
-        .arg("--state")
-        .arg(state)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .stdin(Stdio::null())
-        .output();
+    let output = Command::new(
+        std::env::var("BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_rotate").to_owned()),
+    )
+    .args(["--role", "mail-agent", "--yes", "--format", "json", "--inventory"])
+    .arg(inventory)
+    .arg("--providers")
+    .arg(providers)
+    .arg("--state")
+    .arg(state)
+    .env_clear()
+    .env("PATH", "/usr/bin:/bin")
+    .stdin(Stdio::null())
+    .output();
     let output = output.expect("the binary runs");
     // 3: the inventory names nobody who could be asked to do this or that.
     let done = matches!(output.status.code(), Some(0 | 3));

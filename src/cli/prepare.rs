@@ -48,6 +48,8 @@ pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) context: Context,
     pub(crate) history: History,
+    /// The providers it was made for.
+    pub(crate) providers: Resolved,
     /// Said before anything is touched.
     pub(crate) warnings: Vec<String>,
 }
@@ -106,7 +108,7 @@ pub(crate) async fn prepare(
         summary,
         because: intent.because.clone(),
     };
-    Ok(Prepared { plan, context, history, warnings })
+    Ok(Prepared { plan, context, history, providers: resolved, warnings })
 }
 
 fn read_inventory(path: &Path) -> Result<Zeroizing<String>, Failure> {

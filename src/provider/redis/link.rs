@@ -8,7 +8,6 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, Value};
 use rustls::pki_types::ServerName;
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -17,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 
 use crate::engine::call::{Fault, Reason, Why};
+use crate::provider::client::platform;
 
 /// Three SYN retransmissions; a node that needs more is down. The same figure as for HTTP.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -171,11 +171,7 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, Fault> {
 async fn encrypt(stream: TcpStream, host: String) -> Result<TlsStream<TcpStream>, Fault> {
     let failed = |_: io::Error| not_sent(Reason::Tls);
     let name = ServerName::try_from(host).map_err(|_| not_sent(Reason::Tls))?;
-    let ring = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(ring)
-        .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(|_| not_sent(Reason::Tls))?
-        .with_no_client_auth();
+    let mut config = platform().map_err(|_| not_sent(Reason::Tls))?;
+    config.alpn_protocols.clear();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(failed)
 }
