@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use rotate::child::Environment;
 use rotate::demo::{self, Lab};
 use rotate::drive::{clock, drive, wall, watch};
 use rotate::engine::plan::Plan;
@@ -101,7 +102,8 @@ fn read(path: &Path, text: &str) -> Result<(Inventory, Resolved, Commands), Box<
             inventory.withhold_code(text, "others may change the inventory");
             Commands::Untrusted
         }
-        _ => Commands::Allowed,
+        // What a child inherits it shows to everybody who may look at it.
+        _ => Commands::Allowed(Environment::without(inventory.variables())),
     };
     let clients = Arc::new(Clients::new()?);
     let catalog = Catalog::builtin().map_err(|errors| format!("{errors:?}"))?;

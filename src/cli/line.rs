@@ -9,7 +9,7 @@ use super::ending::{finish, mark_contained};
 use super::failure::Failure;
 use super::history::{History, Past};
 use super::locking::{self, Locked, follow};
-use super::prepare::{self, Context, Prepared};
+use super::prepare::{self, Context, Places, Prepared};
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
@@ -22,7 +22,6 @@ use crate::engine::plan::{Options, Plan};
 use crate::engine::report::{Mode, Report};
 use crate::engine::run::Run;
 use crate::journal::{self, Header, Holder, Journal, JournalError, LockError, Message, State};
-use crate::provider::catalog::Resolved;
 use crate::world::LiveWorld;
 
 /// As long as the id of a run is.
@@ -98,7 +97,7 @@ impl Session {
             }
             Locked::Followed(report) => return Ok(*report),
         };
-        let Prepared { plan, context, history, providers, .. } = prepared;
+        let Prepared { plan, context, history, .. } = prepared;
         let header = header(&plan, &context, began)?;
         let journal = match Journal::begin(&state, &header, &history.adopted) {
             Ok(journal) => journal,
@@ -113,7 +112,7 @@ impl Session {
             Err(error) => return Err(own(&error).hint(error.hint())),
         };
         watch.begin(&plan.run, &journal.first());
-        let world = world(&state, &plan, &context, providers);
+        let world = self.world(&state, &plan, &context, watch)?;
         let told = forwarding(&mut told, !state.is_durable());
         let telling = Telling::new(watch);
         history.close_interrupted(&state, began);
@@ -186,6 +185,28 @@ impl Session {
         Ok(report.summed())
     }
 
+    fn world(
+        &self,
+        state: &State,
+        plan: &Plan,
+        context: &Context,
+        watch: &Watch,
+    ) -> Result<LiveWorld, Failure> {
+        let person = self.manner.person(watch, Some(plan));
+        let resolved = prepare::resolve(context.providers.as_deref(), &context.at, person)?;
+        let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
+        let environment = context.environment();
+        let places = Places {
+            root: context.root.clone(),
+            commands: context.commands.clone(),
+            environment,
+            shapes: resolved.shapes(),
+        };
+        let stores = places.stores(&Zeroizing::new(text));
+        let world = LiveWorld::new(plan, resolved, stores, state.keys(), context.commands());
+        Ok(world.under(context.root.clone()))
+    }
+
     async fn resume(
         &self,
         state: &State,
@@ -205,8 +226,7 @@ impl Session {
         }
         let context = context(&header)?;
         let mut plan = plan(&header)?;
-        let providers = prepare::resolve(context.providers.as_deref(), &context.at)?;
-        refuse_other_release(&header, &providers)?;
+        self.refuse_other_release(&header, &context)?;
         if let Some(wait) = wait {
             let until = events.last().map_or(0, |(at, _)| at.0);
             let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -217,12 +237,27 @@ impl Session {
         let _locks =
             state.lock_all(&roles, &holder).map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(run, &journal.first());
-        let world = world(state, &plan, &context, providers);
+        let world = self.world(state, &plan, &context, watch)?;
         let told = forwarding(&mut told, false);
         let telling = Telling::new(watch);
         let run = Run::new(plan);
         let driven = drive::resume(run, events, journal, &world, told, &telling).await;
         finish(state, driven, &context)
+    }
+
+    /// The same events must make the same calls: the engine and every provider file must be the
+    /// ones that began the run.
+    fn refuse_other_release(&self, header: &Header, context: &Context) -> Result<(), Failure> {
+        let resolved = prepare::resolve(context.providers.as_deref(), &context.at, None)?;
+        if header.is_resumable_with(&resolved.capabilities) {
+            return Ok(());
+        }
+        let run = &header.run;
+        let roles = header.roles.join(" --role ");
+        Err(Failure::own(format!(
+            "run {run} was begun with other provider files or another release"
+        ))
+        .hint(format!("begin anew, nothing is lost: rotate --role {roles}")))
     }
 
     async fn verify(
@@ -251,8 +286,7 @@ impl Session {
         let journal = Journal::begin(state, &header, &history.adopted)
             .map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(&plan.run, &journal.first());
-        let providers = prepare::resolve(context.providers.as_deref(), &context.at)?;
-        let world = world(state, &plan, &context, providers);
+        let world = self.world(state, &plan, &context, watch)?;
         let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
         if let Some(credential) = by_hand {
             let at = plan.credentials.iter().position(|planned| planned.id == credential);
@@ -311,25 +345,6 @@ impl Session {
             Err(error) => Err(own(&error).hint(error.hint())),
         }
     }
-}
-
-fn world(state: &State, plan: &Plan, context: &Context, providers: Resolved) -> LiveWorld {
-    let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
-    let stores = prepare::stores(context.root.clone(), &Zeroizing::new(text));
-    LiveWorld::new(plan, providers, stores, state.keys(), context.commands())
-        .under(context.root.clone())
-}
-
-/// The same events must make the same calls: the engine and every provider file must be the ones
-/// that began the run.
-fn refuse_other_release(header: &Header, providers: &Resolved) -> Result<(), Failure> {
-    if header.is_resumable_with(&providers.capabilities) {
-        return Ok(());
-    }
-    let run = &header.run;
-    let roles = header.roles.join(" --role ");
-    Err(Failure::own(format!("run {run} was begun with other provider files or another release"))
-        .hint(format!("begin anew, nothing is lost: rotate --role {roles}")))
 }
 
 /// Passes on what is told; without a journal that is the first thing to be said.

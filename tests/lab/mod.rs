@@ -12,7 +12,10 @@ use std::env;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+mod django;
 mod fake;
+mod fake_google_unchecked;
+mod fake_grace;
 mod fake_openai;
 mod fake_slack;
 mod moto;
@@ -21,7 +24,10 @@ mod redis;
 mod server;
 mod wire;
 
+pub(crate) use django::{Django, django, django_over};
 pub(crate) use fake::{Manners, Seen};
+pub(crate) use fake_google_unchecked::FakeGoogle;
+pub(crate) use fake_grace::{FakeGrace, Grace};
 pub(crate) use fake_openai::{FakeOpenAi, OpenAiKey};
 pub(crate) use fake_slack::FakeSlack;
 pub(crate) use moto::{AwsKey, Moto, moto};
