@@ -256,7 +256,7 @@ impl State {
 
 /// `20261122-093000-k3f9`: sorts by time, and four letters tell two responders apart who start in
 /// the same second.
-pub fn run_id() -> String {
+pub(crate) fn run_id() -> String {
     let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
     let tail = rand::distr::Alphanumeric.sample_string(&mut rand::rng(), 4).to_lowercase();
     format!("{now}-{tail}")
