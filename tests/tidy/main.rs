@@ -497,7 +497,7 @@ mod rules {
         let only = |text: &str| {
             let sources = [source("src/journal/key.rs", text)];
             let failures = exposures(&sources).into_iter();
-            failures.filter(|failure| failure.contains("key.rs")).collect::<Vec<_>>()
+            failures.filter(|failure| failure.contains("journal/key.rs")).collect::<Vec<_>>()
         };
         assert_eq!(only(known), Vec::<String>::new());
         assert!(one(only(&format!("{known}{other}"))).contains("`show` exposes a secret"));
