@@ -4,10 +4,13 @@ use super::advance::Flow;
 use super::walk::Walk;
 use super::{Issued, Machine, NotSafe, OrphanFound, Outcome, Purpose, Side, Steps};
 use crate::engine::call::{Answer, Fault, Reason, Row, SecretId, Time, Verb, Why};
+use crate::engine::capability::Order;
 use crate::engine::plan::Phase;
+use crate::engine::proof::Proof;
 use crate::engine::queue::Lane;
 use crate::engine::report::{Mode, Revoke};
 use crate::engine::scene::{Ready, Scene, Want};
+use crate::engine::verdict::Now;
 
 /// In contain, an issue or a roll that stands before the revocation gets one attempt and this
 /// long.
@@ -49,6 +52,9 @@ impl Machine {
         if self.issued == Issued::Looking {
             return self.look_for_issued(scene, wants);
         }
+        if self.awaits_the_end(scene) {
+            return Flow::Wait;
+        }
         if let Some(why) = self.must_not_make(scene) {
             return self.not_issued(why);
         }
@@ -63,6 +69,30 @@ impl Machine {
             Walk::Exhausted(why) => self.not_issued(why),
             Walk::Waiting => Flow::Wait,
         }
+    }
+
+    /// Where a revocation takes the new one with it, nothing new is made before the old one is seen
+    /// refused: a revocation that is still on its way may end what is made meanwhile, and one that
+    /// has to be sent again would. Half the patience is for that, the other half for the issue.
+    fn awaits_the_end(&mut self, scene: &Scene<'_>) -> bool {
+        let can = &scene.kind.can;
+        let looks = self.revoke == Revoke::Accepted && scene.uses_old(self) && !self.proof_over;
+        // Only a person's answer is waited for with the proof already under way.
+        if can.order != Order::RevokeFirst || !looks || !scene.asks_a_person() {
+            return false;
+        }
+        let now = self.proof.as_ref().map(Proof::now);
+        if self.by_leader && now == Some(Now::Accepted) && !scene.would_end_a_new_one() {
+            self.revoke_alone(scene);
+            return true;
+        }
+        let end = self.since.plus(can.proof.give_up_ms / 2);
+        let refused = matches!(now, Some(Now::Refused | Now::RefusedForHold { .. }));
+        if refused || scene.now >= end {
+            return false;
+        }
+        self.wake_by(end);
+        true
     }
 
     fn generate(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
