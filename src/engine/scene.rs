@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::call::{Party, Reason, RoleIndex, Row, Subject, Time, Values, Verb, Wall, Why};
-use super::capability::{Actor, Effect, Order, PartType, StepCapability, Way};
+use super::capability::{Actor, Effect, PartType, StepCapability, Way};
 use super::credential::{Machine, Side, Steps, Try};
 use super::plan::{Acting, KnownSide, Phase, Plan, Planned, PlannedKind};
 use super::queue::Lane;
@@ -339,18 +339,6 @@ impl Scene<'_> {
     /// The one whose revocation ends this one too.
     pub(super) fn leader(&self) -> Option<&Machine> {
         self.planned.leader.and_then(|at| self.machines.get(at.0 as usize))
-    }
-
-    /// Whether a revocation now would end something new, of this credential or of one that dies
-    /// with it: where the order is `revoke-first`, a revocation knows no old and new.
-    pub(super) fn would_end_a_new_one(&self) -> bool {
-        let leader = self.planned.leader.unwrap_or(self.subject);
-        let group = self.lists.followers(leader).iter().chain([&leader]);
-        let new = |at: &Subject| {
-            let machine = self.machines.get(at.0 as usize);
-            machine.is_some_and(|machine| machine.has_new() || machine.issue.sent)
-        };
-        self.kind.can.order == Order::RevokeFirst && group.into_iter().any(new)
     }
 
     /// Whether the leader was revoked, and in a way that kills as wide as the kind says.

@@ -3,7 +3,7 @@
 use super::advance::Flow;
 use super::walk::Walk;
 use super::{Issued, Machine, NotSafe, OrphanFound, Outcome, Purpose, Side, Steps};
-use crate::engine::call::{Answer, Fault, Reason, Row, SecretId, Time, Verb, Why};
+use crate::engine::call::{Answer, Fault, Reason, Row, SecretId, Subject, Time, Verb, Why};
 use crate::engine::capability::Order;
 use crate::engine::plan::Phase;
 use crate::engine::proof::Proof;
@@ -443,5 +443,19 @@ impl Machine {
             }
         }
         if self.end_orphans(scene, wants) { Flow::Wait } else { Flow::Next }
+    }
+}
+
+impl Scene<'_> {
+    /// Whether a revocation now would end something new, of this credential or of one that dies
+    /// with it: where the order is `revoke-first`, a revocation knows no old and new.
+    pub(super) fn would_end_a_new_one(&self) -> bool {
+        let leader = self.planned.leader.unwrap_or(self.subject);
+        let group = self.lists.followers(leader).iter().chain([&leader]);
+        let new = |at: &Subject| {
+            let machine = self.machines.get(at.0 as usize);
+            machine.is_some_and(|machine| machine.has_new() || machine.issue.sent)
+        };
+        self.kind.can.order == Order::RevokeFirst && group.into_iter().any(new)
     }
 }

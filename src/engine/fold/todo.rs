@@ -92,13 +92,7 @@ impl Run {
                     .to_owned(),
             });
         }
-        if let Try::Failed(why) = &machine.evict {
-            todo.push(Todo {
-                what: format!("end what was minted from {id}: {}", in_words(why)),
-                at: None,
-                action: "end its sessions by hand".to_owned(),
-            });
-        }
+        todo.extend(not_evicted(id, machine));
         todo.extend(self.spent_before(planned, machine));
         // A list read to its end since, with nothing of ours in it, says that it was not made.
         let settled = machine.lost_at.map(|at| at.plus(SETTLE_MS));
@@ -117,7 +111,7 @@ impl Run {
         todo
     }
 
-    /// A roll that found its token spent: perhaps by a thief, who then holds the next of its family.
+    /// A roll that found its token spent: perhaps by a thief, who holds the next of its family.
     fn spent_before(&self, planned: &Planned, machine: &Machine) -> Option<Todo> {
         let kind = self.plan.kind(planned.kind)?;
         let Issued::Failed(why) = &machine.issued else { return None };
@@ -174,6 +168,15 @@ fn wider_way(planned: &Planned, kind: &PlannedKind, machine: &Machine) -> Option
             ", or end everything of its {kills}: run again with --max-blast {kills}",
             kills = text(&serde_json::to_value(kills).unwrap_or_default()).unwrap_or_default()
         )
+    })
+}
+
+fn not_evicted(id: &str, machine: &Machine) -> Option<Todo> {
+    let Try::Failed(why) = &machine.evict else { return None };
+    Some(Todo {
+        what: format!("end what was minted from {id}: {}", in_words(why)),
+        at: None,
+        action: "end its sessions by hand".to_owned(),
     })
 }
 
