@@ -37,11 +37,8 @@ fn provider(fake: &FakeGoogle) -> String {
 [admin.{name}]
 provider = "google-oauth"
 kind     = "oauth-client"
-vars     = {{ project = "{project}", subject = "{subject}" }}
 secret   = {{ client_id = "dotenv:DIR/{name}.env#ID", secret = "dotenv:DIR/{name}.env#SECRET" }}
-"#,
-            project = FakeGoogle::PROJECT,
-            subject = FakeGoogle::SUBJECT
+"#
         )
     };
     format!(
