@@ -228,7 +228,8 @@ impl Scene<'_> {
             || self.planned.vars.contains_key(name)
             || machine.taken.contains_key(name)
             || side.public.contains_key(name)
-            || (name == "handle" && (side.handle.is_some() || makes(verb)))
+            || (name == "handle" && (side.handle.is_some() || verb == Verb::Issue))
+            || (name == "handle" && verb == Verb::Roll && machine.old.handle.is_some())
             || (name == "who" && machine.identity.is_some())
             || (matches!(head, "ttl" | "expires") && self.planned.ttl_ms.is_some())
             || head == "jwt"
@@ -403,12 +404,12 @@ impl Scene<'_> {
                 .find(|row| !row.revoked && row.label.as_deref() == Some(label.as_str()));
         }
         let before = self.lists.before(self.subject)?;
-        let listed = self.lists.members_of(self.subject);
-        let others_make =
-            listed.iter().any(|other| {
-                *other != self.subject
-                    && self.machines.get(other.0 as usize).is_some_and(Machine::makes_unanswered)
-            }) || unlisted_makes(self.plan, self.machines, self.lists, &self.kind.provider);
+        // A provider may list several kinds in one: what another issue made is not ours to end.
+        let others_make = (0..).map(Subject).zip(self.machines).any(|(other, machine)| {
+            other != self.subject
+                && machine.makes_unanswered()
+                && at_provider(self.plan, other, &self.kind.provider)
+        });
         if others_make {
             return None;
         }
@@ -440,20 +441,10 @@ pub(super) fn lists_labels(kind: &PlannedKind) -> bool {
     steps.into_iter().any(|step| step.takes.iter().any(|name| name == "label"))
 }
 
-/// Whether something of this provider that no list of this run is read for was made, and nobody
-/// knows as what: another list may show it as new.
-pub(super) fn unlisted_makes(
-    plan: &Plan,
-    machines: &[Machine],
-    lists: &Lists,
-    provider: &str,
-) -> bool {
-    (0..).map(Subject).zip(machines).any(|(subject, machine)| {
-        let there = plan.planned(subject).and_then(|planned| plan.kind(planned.kind));
-        machine.makes_unanswered()
-            && lists.members_of(subject).is_empty()
-            && there.is_some_and(|kind| kind.provider == provider)
-    })
+/// Whether a credential of the run is this provider's.
+pub(super) fn at_provider(plan: &Plan, subject: Subject, provider: &str) -> bool {
+    let kind = plan.planned(subject).and_then(|planned| plan.kind(planned.kind));
+    kind.is_some_and(|kind| kind.provider == provider)
 }
 
 fn makes(verb: Verb) -> bool {

@@ -34,8 +34,10 @@ const ORPHAN_FAILURES: u32 = 4;
 /// bit.
 const LIST_MS: u64 = 30_000;
 
-/// How long the last list waits after a lost answer: what was made then stands in it by then.
-pub(in crate::engine) const SETTLE_MS: u64 = 10_000;
+/// How long the last list waits after a lost answer, so that what was made then stands in it.
+/// Nobody promises how far a list lags behind; changes at AWS IAM were seen after 4 s, and half a
+/// minute is far beyond that.
+pub(in crate::engine) const SETTLE_MS: u64 = 30_000;
 
 impl Machine {
     pub(super) fn issue(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
@@ -314,6 +316,10 @@ impl Machine {
         self.new.find_handle(scene.handle_part());
         if verb == Verb::Roll {
             self.rolled = true;
+            // A roll that brings no other id keeps the one it was asked for.
+            if self.new.handle.is_none() {
+                self.new.handle = self.old.handle.clone();
+            }
             self.accept_revocation(scene);
         }
         if self.new.secrets.is_empty() {
