@@ -3,7 +3,7 @@
 
 use crate::bench::Host;
 use crate::hosted::Hosted;
-use crate::lab::FakeGitlab;
+use crate::lab::{FakeGitlab, Manners};
 use crate::role::{ENV, PROOF, ROLE};
 
 const USER: u32 = 3;
@@ -118,6 +118,18 @@ fn a_token_that_somebody_rotated_before_is_not_rotated_again() {
     ");
     assert_eq!(bench.rotations(), 0);
     assert!(bench.fake.is_alive(&theirs));
+}
+
+/// It was rotated, and the new one is lost on the way. A second try would end the family, and tell
+/// nobody anything: the call is made once.
+#[test]
+fn a_rotation_whose_answer_was_lost_is_not_made_again() {
+    let bench = bench(&["api"]);
+    bench.fake.misbehave("/rotate", Manners::AnswerLost);
+    let outcome = bench.host.rotate(&["--role", "mail-agent", "--deliver"]);
+    insta::assert_snapshot!(outcome.table(), @"");
+    assert_eq!(bench.rotations(), 1);
+    assert!(!bench.fake.is_alive(&bench.old));
 }
 
 #[test]
