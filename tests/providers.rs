@@ -62,6 +62,7 @@ files! {
     aws_iam = "aws-iam",
     cloudflare = "cloudflare",
     gitlab = "gitlab",
+    google_oauth = "google-oauth",
     npm = "npm",
     oauth = "oauth",
     openai = "openai",

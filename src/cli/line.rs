@@ -112,7 +112,7 @@ impl Session {
             Err(error) => return Err(own(&error).hint(error.hint())),
         };
         watch.begin(&plan.run, &journal.first());
-        let world = self.world(&state, &plan, &context)?;
+        let world = self.world(&state, &plan, &context, watch)?;
         let told = forwarding(&mut told, !state.is_durable());
         let telling = Telling::new(watch);
         history.close_interrupted(&state, began);
@@ -185,8 +185,15 @@ impl Session {
         Ok(report.summed())
     }
 
-    fn world(&self, state: &State, plan: &Plan, context: &Context) -> Result<LiveWorld, Failure> {
-        let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
+    fn world(
+        &self,
+        state: &State,
+        plan: &Plan,
+        context: &Context,
+        watch: &Watch,
+    ) -> Result<LiveWorld, Failure> {
+        let person = self.manner.person(watch, Some(plan));
+        let resolved = prepare::resolve(context.providers.as_deref(), &context.at, person)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
         let environment = context.environment();
         let places = Places {
@@ -230,7 +237,7 @@ impl Session {
         let _locks =
             state.lock_all(&roles, &holder).map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(run, &journal.first());
-        let world = self.world(state, &plan, &context)?;
+        let world = self.world(state, &plan, &context, watch)?;
         let told = forwarding(&mut told, false);
         let telling = Telling::new(watch);
         let run = Run::new(plan);
@@ -241,7 +248,7 @@ impl Session {
     /// The same events must make the same calls: the engine and every provider file must be the
     /// ones that began the run.
     fn refuse_other_release(&self, header: &Header, context: &Context) -> Result<(), Failure> {
-        let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
+        let resolved = prepare::resolve(context.providers.as_deref(), &context.at, None)?;
         if header.is_resumable_with(&resolved.capabilities) {
             return Ok(());
         }
@@ -279,7 +286,7 @@ impl Session {
         let journal = Journal::begin(state, &header, &history.adopted)
             .map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(&plan.run, &journal.first());
-        let world = self.world(state, &plan, &context)?;
+        let world = self.world(state, &plan, &context, watch)?;
         let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
         if let Some(credential) = by_hand {
             let at = plan.credentials.iter().position(|planned| planned.id == credential);

@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 use super::args::Only;
 use super::failure::Failure;
 use super::history::History;
+use super::progress::Watch;
 use super::session::{Intent, Session};
-use super::terminal;
+use super::terminal::{self, Look};
 use crate::child::Environment;
 use crate::drive;
 use crate::engine::in_words;
@@ -21,6 +22,7 @@ use crate::inventory::{self, Inventory, ProviderAt, StoreCommand, Summary};
 use crate::journal::{self, State};
 use crate::provider::Clients;
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
+use crate::provider::oauth::{Consent, Oauth};
 use crate::store::{CommandStore, InventoryStore, Shapes, Stores};
 use crate::trust::{self, Trust};
 use crate::world::Commands;
@@ -73,7 +75,9 @@ pub(crate) async fn prepare(
             .hint("mend the file; nothing was touched")
     })?;
     let trusted = judge(&path, &text, &mut inventory);
-    let resolved = resolve(session.providers.as_deref(), &inventory.providers)?;
+    // Planned for, and asked only by the run itself.
+    let person = session.manner.person(&Watch::new(&Look::of_stderr()), None);
+    let resolved = resolve(session.providers.as_deref(), &inventory.providers, person)?;
     let variables = inventory.variables();
     let places = Places {
         root: intent.root.clone(),
@@ -157,10 +161,12 @@ fn judge(path: &Path, text: &str, inventory: &mut Inventory) -> bool {
     }
 }
 
-/// Every provider at its address, with its native drivers.
+/// Every provider at its address, with its native drivers. Without a person, nobody is asked for
+/// new grants.
 pub(crate) fn resolve(
     folder: Option<&Path>,
     at: &BTreeMap<String, ProviderAt>,
+    person: Option<Arc<dyn Consent>>,
 ) -> Result<Resolved, Failure> {
     let broken =
         |errors: Vec<_>| Failure::own(format!("{} built-in provider errors", errors.len()));
@@ -169,6 +175,7 @@ pub(crate) fn resolve(
     let clients = Arc::new(clients);
     let now = drive::clock();
     catalog = catalog.with_native_drivers(&clients, &now);
+    catalog = catalog.with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), person)));
     if let Some(folder) = folder {
         if let Trust::Refused(distrusts) = trust::of_folder(folder, &[]) {
             let all: Vec<String> = distrusts.iter().map(ToString::to_string).collect();

@@ -143,7 +143,7 @@ impl Scene<'_> {
         Some(Task::Ask(Request { at, parties, values, deadline_ms }))
     }
 
-    fn waits_for_a_person(&self, way: u16) -> bool {
+    pub(super) fn waits_for_a_person(&self, way: u16) -> bool {
         self.ways(Verb::Issue).get(usize::from(way)).is_some_and(|way| way.person)
     }
 

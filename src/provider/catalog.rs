@@ -28,6 +28,7 @@ pub const BUILTIN: &[(&str, &str)] = builtin![
     "aws-iam",
     "cloudflare",
     "gitlab",
+    "google-oauth",
     "npm",
     "oauth",
     "openai",

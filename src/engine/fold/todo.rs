@@ -122,6 +122,17 @@ impl Run {
         (made > 0).then(|| {
             let id = &planned.id;
             let label = &self.plan.label;
+            let kind = self.plan.kind(planned.kind);
+            if let Some(kind) = kind.filter(|kind| kind.asks_a_person()) {
+                let page = kind.can.revoke_by_hand.as_ref();
+                return Todo {
+                    what: format!("tokens of a new {id} may have been lost ({made} lost answers)"),
+                    at: page.map(|page| filled(&page.at, &self.plan, planned, machine)),
+                    action: "nobody holds them; if they must end now, end the consent there and \
+                             consent anew"
+                        .to_owned(),
+                };
+            }
             Todo {
                 what: format!("a new {id} may have been made and lost ({made} lost answers)"),
                 at: None,
