@@ -27,6 +27,7 @@ pub const BUILTIN: &[(&str, &str)] = builtin![
     "anthropic",
     "aws-iam",
     "cloudflare",
+    "github",
     "gitlab",
     "google-oauth",
     "npm",

@@ -492,7 +492,7 @@ async fn a_list_is_read_by_page_and_by_offset_past_rows_that_are_left_out() {
             &file,
             behind_login(move |heard| {
                 let is = |end: &&str| !end.is_empty() && heard.uri.ends_with(*end);
-                answer(200, pages[asked.iter().position(|end| is(&end)).unwrap_or(0)].clone())
+                answer(200, pages[asked.iter().position(is).unwrap_or(0)].clone())
             }),
         )
         .await;
@@ -711,8 +711,14 @@ impl crate::provider::Driver for Native {
             again: true,
             secret_in_url: false,
         };
-        let way =
-            Way { steps: vec![step], seen: Sure::Run, privilege: None, blast: None, person: false };
+        let way = Way {
+            steps: vec![step],
+            seen: Sure::Run,
+            privilege: None,
+            blast: None,
+            person: false,
+            batch: false,
+        };
         BTreeMap::from([
             (Verb::Probe, vec![way.clone()]),
             (Verb::Revoke, vec![way.clone()]),
