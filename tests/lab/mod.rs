@@ -7,6 +7,7 @@
 //! `fake_*` are servers of our own that keep state like the vendor's and refuse what the vendor's
 //! published description refuses; they must be started inside a tokio runtime.
 #![expect(dead_code, unused_imports, reason = "each test binary uses the servers it needs")]
+#![expect(clippy::result_large_err, reason = "what a fake refuses with is a whole answer")]
 
 use std::env;
 use std::io::Write as _;
