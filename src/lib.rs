@@ -27,8 +27,9 @@
 //! before it believes it. [`world`] makes one call at a time, to a [`provider`], a [`store`] or the
 //! [`platform`]. `docs/architecture.md` has the picture.
 
+pub mod child;
 pub mod cli;
-mod demo;
+pub mod demo;
 pub mod drive;
 pub mod engine;
 pub mod inventory;

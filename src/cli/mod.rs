@@ -10,6 +10,7 @@ use args::Log;
 use failure::Failure;
 
 mod args;
+mod consent;
 mod contain;
 mod demo;
 mod done;

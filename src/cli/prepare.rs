@@ -1,29 +1,29 @@
 //! From an intent to a plan: the inventory read and judged, the providers at their addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use jiff::Timestamp;
-use rand::distr::SampleString as _;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::args::Only;
 use super::failure::Failure;
 use super::history::History;
+use super::progress::Watch;
 use super::session::{Intent, Session};
-use super::terminal;
+use super::terminal::{self, Look};
+use crate::child::Environment;
+use crate::drive;
+use crate::engine::in_words;
 use crate::engine::plan::{Options, Plan, PlanError};
 use crate::engine::report::Mode;
-use crate::engine::{check, in_words};
-use crate::inventory::{self, Inventory, Problem, ProviderAt, Summary, VarValue};
-use crate::journal::State;
+use crate::inventory::{self, Inventory, ProviderAt, StoreCommand, Summary};
+use crate::journal::{self, State};
+use crate::provider::Clients;
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
-use crate::provider::oauth::Oauth;
-use crate::provider::{AwsIam, Clients, Github, Redis};
-use crate::store::{InventoryStore, Stores};
+use crate::provider::oauth::{Consent, Oauth};
+use crate::store::{CommandStore, InventoryStore, Shapes, Stores};
 use crate::trust::{self, Trust};
 use crate::world::Commands;
 
@@ -42,6 +42,12 @@ pub(crate) struct Context {
     pub(crate) trusted: bool,
     /// What the inventory listed, for the next run to compare with.
     pub(crate) summary: Summary,
+    /// Places that its commands read and write.
+    #[serde(default)]
+    pub(crate) commands: BTreeMap<String, StoreCommand>,
+    /// Variables that its commands do not inherit.
+    #[serde(default)]
+    pub(crate) variables: BTreeSet<String>,
     /// Why a contained role may run again.
     pub(crate) because: Option<String>,
 }
@@ -69,11 +75,19 @@ pub(crate) async fn prepare(
             .hint("mend the file; nothing was touched")
     })?;
     let trusted = judge(&path, &text, &mut inventory);
-    let resolved = resolve(session.providers.as_deref(), &inventory.providers)?;
-    inventory.problems.extend(resolved.problems.iter().map(problem));
-    check::check(&mut inventory, &resolved.capabilities, &text);
+    // Planned for, and asked only by the run itself.
+    let person = session.manner.person(&Watch::new(&Look::of_stderr()), None);
+    let resolved = resolve(session.providers.as_deref(), &inventory.providers, person)?;
+    let variables = inventory.variables();
+    let places = Places {
+        root: intent.root.clone(),
+        commands: inventory.commands.clone(),
+        environment: Environment::without(variables.iter().cloned()),
+        shapes: resolved.shapes(),
+    };
+    resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
-    read_vars(&mut inventory, intent, &text).await;
+    read_vars(&mut inventory, &places.stores(&text)).await;
 
     let hosts = |id: &str| {
         let known = resolved.capabilities.providers.get(id);
@@ -99,7 +113,7 @@ pub(crate) async fn prepare(
         plan.withhold_from_contained();
     }
     if intent.mode == Mode::Rehearse {
-        refuse_unwritable(&plan, &text).await?;
+        refuse_unwritable(&plan, &places.stores(&text)).await?;
     }
     let context = Context {
         inventory: path,
@@ -108,6 +122,8 @@ pub(crate) async fn prepare(
         at: inventory.providers.clone(),
         trusted,
         summary,
+        commands: inventory.commands,
+        variables,
         because: intent.because.clone(),
     };
     Ok(Prepared { plan, context, history, warnings })
@@ -145,24 +161,21 @@ fn judge(path: &Path, text: &str, inventory: &mut Inventory) -> bool {
     }
 }
 
-/// Every provider at its address, with its native drivers.
+/// Every provider at its address, with its native drivers. Without a person, nobody is asked for
+/// new grants.
 pub(crate) fn resolve(
     folder: Option<&Path>,
     at: &BTreeMap<String, ProviderAt>,
+    person: Option<Arc<dyn Consent>>,
 ) -> Result<Resolved, Failure> {
     let broken =
         |errors: Vec<_>| Failure::own(format!("{} built-in provider errors", errors.len()));
     let mut catalog = Catalog::builtin().map_err(broken)?;
     let clients = Clients::new().map_err(|error| Failure::own(error.to_string()))?;
     let clients = Arc::new(clients);
-    catalog = catalog
-        .with_driver(
-            "aws-iam",
-            Arc::new(AwsIam::new(Arc::clone(&clients), Arc::new(SystemTime::now))),
-        )
-        .with_driver("github", Arc::new(Github::new(Arc::clone(&clients))))
-        .with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), None)))
-        .with_driver("redis", Arc::new(Redis::new()));
+    let now = drive::clock();
+    catalog = catalog.with_native_drivers(&clients, &now);
+    catalog = catalog.with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), person)));
     if let Some(folder) = folder {
         if let Trust::Refused(distrusts) = trust::of_folder(folder, &[]) {
             let all: Vec<String> = distrusts.iter().map(ToString::to_string).collect();
@@ -171,7 +184,6 @@ pub(crate) fn resolve(
         }
         catalog.add_folder(folder).map_err(|error| bad_folder(&error))?;
     }
-    let now = Arc::new(|| Timestamp::now().as_millisecond());
     Ok(catalog.resolve(at, &clients, now))
 }
 
@@ -185,10 +197,6 @@ fn bad_folder(error: &FolderError) -> Failure {
             Failure::input(error.to_string()).hint("name a folder that can be read")
         }
     }
-}
-
-fn problem(of: &crate::provider::catalog::ProviderProblem) -> Problem {
-    Problem::of_provider(of.span.clone(), &of.message, of.hint.clone())
 }
 
 /// Problems end a rehearsal or a dry run. A contain goes on with what can be used.
@@ -210,8 +218,7 @@ fn tell_problems(
 }
 
 /// A rehearsal touches nothing before every place has said that it would take a new value.
-async fn refuse_unwritable(plan: &Plan, text: &Zeroizing<String>) -> Result<(), Failure> {
-    let stores = stores(None, text);
+async fn refuse_unwritable(plan: &Plan, stores: &Stores) -> Result<(), Failure> {
     let mut refused = Vec::new();
     for planned in &plan.credentials {
         let places = planned.deliver_to.iter().flat_map(BTreeMap::values);
@@ -227,30 +234,36 @@ async fn refuse_unwritable(plan: &Plan, text: &Zeroizing<String>) -> Result<(), 
 }
 
 /// Vars may be references; they are public, and a plan holds them as values.
-async fn read_vars(inventory: &mut Inventory, intent: &Intent, text: &Zeroizing<String>) {
-    let stores = stores(intent.root.clone(), text);
-    let roles = inventory.roles.values_mut().flat_map(|role| &mut role.credentials);
-    for credential in roles.chain(inventory.admins.values_mut()) {
-        for value in credential.vars.values_mut() {
-            let VarValue::Reference(reference) = value else { continue };
-            if let Ok(read) = stores.read_public(reference).await {
-                *value = VarValue::Literal(read.into());
-            }
-        }
-    }
+async fn read_vars(inventory: &mut Inventory, stores: &Stores) {
+    stores.read_vars(inventory).await;
 }
 
-/// The stores of a run.
-pub(crate) fn stores(root: Option<PathBuf>, text: &Zeroizing<String>) -> Stores {
-    // `line:` places name values by shape; they come with `rotate revoke -`.
-    let shapes = Arc::new(|_: &str| Vec::new());
-    let inventory = Arc::new(InventoryStore::new(text.clone()));
-    Stores::new(root, shapes).with("inventory", inventory)
+/// What the stores of a run are made of.
+pub(crate) struct Places {
+    /// Where the role's places begin.
+    pub(crate) root: Option<PathBuf>,
+    /// Places that commands of a trusted inventory read and write.
+    pub(crate) commands: BTreeMap<String, StoreCommand>,
+    /// What those commands inherit.
+    pub(crate) environment: Environment,
+    /// Finds the values that `line:` means.
+    pub(crate) shapes: Shapes,
+}
+
+impl Places {
+    /// The stores; `text` is the inventory's.
+    pub(crate) fn stores(&self, text: &Zeroizing<String>) -> Stores {
+        // On another host than the agent's, its commands would reach the wrong places.
+        let commands = if self.root.is_some() { BTreeMap::new() } else { self.commands.clone() };
+        Stores::new(self.root.clone(), Arc::clone(&self.shapes))
+            .with("inventory", Arc::new(InventoryStore::new(text.clone())))
+            .with("cmd", Arc::new(CommandStore::new(commands, self.environment.clone())))
+    }
 }
 
 fn options(intent: &Intent, state: &State, history: &History, changed: Vec<String>) -> Options {
     Options {
-        run: run_id(),
+        run: journal::run_id(),
         installation: state.installation(),
         case: intent.case.clone(),
         session: intent.session.clone(),
@@ -274,14 +287,6 @@ fn only(only: &Only) -> String {
     }
 }
 
-/// `20261122-093000-k3f9`: sorts by time, and four letters tell two responders apart who start in
-/// the same second.
-pub(crate) fn run_id() -> String {
-    let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
-    let tail = rand::distr::Alphanumeric.sample_string(&mut rand::rng(), 4).to_lowercase();
-    format!("{now}-{tail}")
-}
-
 fn no_plan(error: &PlanError) -> Failure {
     let failure = Failure::input(error.to_string());
     match error {
@@ -295,11 +300,16 @@ fn no_plan(error: &PlanError) -> Failure {
 }
 
 impl Context {
+    /// What the inventory's commands inherit.
+    pub(crate) fn environment(&self) -> Environment {
+        Environment::without(self.variables.iter().cloned())
+    }
+
     /// Whether the inventory's commands are run.
     pub(crate) fn commands(&self) -> Commands {
         match (&self.root, self.trusted) {
             (Some(_), _) => Commands::Elsewhere,
-            (None, true) => Commands::Allowed,
+            (None, true) => Commands::Allowed(self.environment()),
             (None, false) => Commands::Untrusted,
         }
     }

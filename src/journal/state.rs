@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use rand::distr::SampleString as _;
+
 use super::database::{Database, create_private_dir};
 use super::key;
-use crate::seal::{Seal, SealError};
+use crate::engine::plan::Options;
+use crate::seal::{Keys, Seal, SealError};
 use crate::secret::{FingerprintKey, Parts, Secret};
 
 /// How long a process waits for another one that is setting up the same directory, which takes
@@ -215,12 +219,41 @@ impl State {
         FingerprintKey::new(self.fingerprint.duplicate())
     }
 
+    /// All that a [`crate::world::LiveWorld`] needs of this installation.
+    pub fn keys(&self) -> Keys {
+        Keys {
+            seal: Arc::clone(&self.seal),
+            fingerprints: self.fingerprints(),
+            evidence: self.evidence_dir(),
+        }
+    }
+
+    /// Options of a new run of these roles: a name of its own, this installation's, and which of
+    /// the roles stay contained. All else is as a responder leaves it who says nothing.
+    pub fn options(&self, roles: &[String]) -> Options {
+        let marked = |role: &&String| self.contained(role).ok().flatten().is_some();
+        Options {
+            run: run_id(),
+            installation: self.installation(),
+            contained: roles.iter().filter(marked).cloned().collect(),
+            ..Options::default()
+        }
+    }
+
     /// Six hexadecimal digits that tell this installation's labels from another's.
     pub fn installation(&self) -> String {
         let mut id = self.fingerprints().of(&Parts::default());
         id.truncate(6);
         id
     }
+}
+
+/// `20261122-093000-k3f9`: sorts by time, and four letters tell two responders apart who start in
+/// the same second.
+pub fn run_id() -> String {
+    let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    let tail = rand::distr::Alphanumeric.sample_string(&mut rand::rng(), 4).to_lowercase();
+    format!("{now}-{tail}")
 }
 
 /// Whoever can write the directory can replace the keys in it.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use url::Url;
 
 use super::http::{Live, Now, SpecProvider};
-use super::spec::{Base, Spec, SpecError, capability, check, did_you_mean, rate};
+use super::spec::{self, Base, Spec, SpecError, capability, did_you_mean, rate};
 use super::{Driver, Provider, SharedClients};
 use crate::engine::capability::{Capabilities, ProviderCapability};
-use crate::inventory::ProviderAt;
+use crate::engine::check;
+use crate::inventory::{Inventory, Problem, ProviderAt};
 
 /// One line per file in `providers/`; a test holds this list against the folder.
 macro_rules! builtin {
@@ -21,8 +22,22 @@ macro_rules! builtin {
 }
 
 /// The files that are part of the binary: id and text.
-pub const BUILTIN: &[(&str, &str)] =
-    builtin!["acme", "aws-iam", "github", "oauth", "openai", "redis", "slack"];
+pub const BUILTIN: &[(&str, &str)] = builtin![
+    "acme",
+    "anthropic",
+    "aws-iam",
+    "cloudflare",
+    "github",
+    "gitlab",
+    "google-oauth",
+    "npm",
+    "oauth",
+    "openai",
+    "openrouter",
+    "redis",
+    "slack",
+    "wordpress",
+];
 
 /// Every provider known to this run.
 #[derive(Clone, Default)]
@@ -72,7 +87,7 @@ impl Catalog {
         let mut catalog = Self::default();
         let mut wrong = Vec::new();
         for (id, text) in BUILTIN {
-            match check(text, &format!("{id}.toml")) {
+            match spec::check(text, &format!("{id}.toml")) {
                 Ok(spec) => drop(catalog.specs.insert(spec.id.clone(), Arc::new(spec))),
                 Err(errors) => wrong.extend(errors),
             }
@@ -116,7 +131,7 @@ impl Catalog {
     /// # Errors
     /// What is wrong with it.
     pub fn add(&mut self, text: &str, file_name: &str) -> Result<(), Vec<SpecError>> {
-        let spec = check(text, file_name)?;
+        let spec = spec::check(text, file_name)?;
         let at_id = |message: String, hint: &str| {
             let span = text.find("id").map_or(0..0, |at| at..at + 2);
             let line = text.get(..span.start).unwrap_or("").matches('\n').count() + 1;
@@ -173,6 +188,22 @@ impl Catalog {
         for spec in self.specs.values() {
             found.extend(spec.identify(value).map(|kind| (spec.id.as_str(), kind)));
         }
+        found
+    }
+
+    /// Every value of a known shape in a text: where it stands, and its provider and kind. One that
+    /// stands within another is a part of it.
+    pub fn find(&self, text: &str) -> Vec<(Range<usize>, &str, &str)> {
+        let mut found = Vec::new();
+        for spec in self.specs.values() {
+            found.extend(spec.find(text).map(|(span, kind)| (span, spec.id.as_str(), kind)));
+        }
+        let all: Vec<Range<usize>> = found.iter().map(|(span, ..)| span.clone()).collect();
+        let within = |span: &Range<usize>, other: &Range<usize>| {
+            span != other && other.start <= span.start && span.end <= other.end
+        };
+        found.retain(|(span, ..)| !all.iter().any(|other| within(span, other)));
+        found.sort_by_key(|(span, ..)| span.start);
         found
     }
 
@@ -244,7 +275,7 @@ impl Catalog {
             capabilities.providers.insert(id.clone(), own.capability().clone());
             providers.insert(id.clone(), own.clone());
         }
-        Resolved { capabilities, problems, providers }
+        Resolved { capabilities, problems, providers, catalog: self.clone() }
     }
 
     fn placed(
@@ -289,9 +320,32 @@ pub struct Resolved {
     /// What is wrong with the inventory's `[provider.*]`.
     pub problems: Vec<ProviderProblem>,
     providers: BTreeMap<String, Arc<dyn Provider>>,
+    catalog: Catalog,
 }
 
 impl Resolved {
+    /// Holds an inventory against what these providers can do: adds to
+    /// [`Inventory::problems`] what only the providers can tell, each at its place in `text`, the
+    /// one that was parsed, and fills in what may be left out.
+    pub fn check(&self, inventory: &mut Inventory, text: &str) {
+        let of_providers = self.problems.iter();
+        inventory.problems.extend(of_providers.map(|problem| {
+            Problem::of_provider(problem.span.clone(), &problem.message, problem.hint.clone())
+        }));
+        check::check(inventory, &self.capabilities, text);
+    }
+
+    /// What it was made of.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Finds every value of a known shape in a line.
+    pub fn shapes(&self) -> Arc<dyn Fn(&str) -> Vec<Range<usize>> + Send + Sync> {
+        let catalog = self.catalog.clone();
+        Arc::new(move |line| catalog.find(line).into_iter().map(|(span, ..)| span).collect())
+    }
+
     /// The provider of that id in this run.
     pub fn provider(&self, id: &str) -> Option<Arc<dyn Provider>> {
         self.providers.get(id).cloned()

@@ -31,8 +31,10 @@ const ORPHAN_FAILURES: u32 = 4;
 /// bit.
 const LIST_MS: u64 = 30_000;
 
-/// How long the last list waits after a lost answer: what was made then stands in it by then.
-pub(in crate::engine) const SETTLE_MS: u64 = 10_000;
+/// How long the last list waits after a lost answer, so that what was made then stands in it.
+/// Nobody promises how far a list lags behind; changes at AWS IAM were seen after 4 s, and half a
+/// minute is far beyond that.
+pub(in crate::engine) const SETTLE_MS: u64 = 30_000;
 
 impl Machine {
     pub(super) fn issue(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
@@ -244,6 +246,9 @@ impl Machine {
             Outcome::Gone => self.issued = Issued::Failed(Reason::SomebodyElse.into()),
             Outcome::NotSent(why) => self.retry(scene, verb, why),
             Outcome::Throttled => {}
+            Outcome::Lost(why) if scene.was_asking(verb, self.issue.way, &why) => {
+                self.ask_anew(scene, why);
+            }
             Outcome::Lost(why) => {
                 self.lost_at = Some(scene.now);
                 if scene.may_send_again(verb, self.issue.way, self.issue.step) {
@@ -262,6 +267,17 @@ impl Machine {
         }
     }
 
+    /// Nearly all of the call that the crash cut was waiting for a person: the person is asked once
+    /// more, under another label, with patience of its own. What may have been granted in the very
+    /// instant of the crash is named in the report.
+    fn ask_anew(&mut self, scene: &Scene<'_>, why: Why) {
+        self.missing += 1;
+        self.attempts += 1;
+        self.since = scene.now;
+        self.new = Side::default();
+        self.issue = Steps { why: Some(why), ..Steps::default() };
+    }
+
     fn issue_step_done(&mut self, scene: &Scene<'_>, verb: Verb) {
         self.unreached = None;
         if !self.step_done(scene, verb) {
@@ -270,6 +286,10 @@ impl Machine {
         self.new.find_handle(scene.handle_part());
         if verb == Verb::Roll {
             self.rolled = true;
+            // A roll that brings no other id keeps the one it was asked for.
+            if self.new.handle.is_none() {
+                self.new.handle = self.old.handle.clone();
+            }
             self.accept_revocation(scene);
         }
         if self.new.secrets.is_empty() {

@@ -1,6 +1,6 @@
 //! What is left for a person.
 
-use super::super::call::Subject;
+use super::super::call::{Subject, Verb};
 use super::super::capability::ByHand;
 use super::super::credential::{Machine, SETTLE_MS, Try, text};
 use super::super::plan::{Phase, Plan, Planned, PlannedKind};
@@ -69,7 +69,15 @@ impl Run {
             planned.phases.contains(&Phase::ProveOld) && machine.stopped_before_revoke.is_none();
         let revoked = matches!(machine.revoke, Revoke::Accepted);
         if tries && !ended && (!revoked || one.old.verdict == Verdict::Alive) {
-            todo.push(by_hand(format!("revoke the old {id}"), &kind.can.revoke_by_hand));
+            let wider = wider_way(planned, kind, machine);
+            let what = format!("revoke the old {id}{}", wider.unwrap_or_default());
+            todo.push(by_hand(what, &kind.can.revoke_by_hand));
+        } else if tries && let Some(why) = &machine.half_revoked {
+            let what = format!(
+                "finish the revocation of {id}, of which a step was left: {}",
+                in_words(why)
+            );
+            todo.push(by_hand(what, &kind.can.revoke_by_hand));
         }
         if one.new.planned && one.new.state == NewState::NotIssued {
             todo.push(by_hand(format!("issue a new {id}"), &kind.can.issue_by_hand));
@@ -114,6 +122,17 @@ impl Run {
         (made > 0).then(|| {
             let id = &planned.id;
             let label = &self.plan.label;
+            let kind = self.plan.kind(planned.kind);
+            if let Some(kind) = kind.filter(|kind| kind.asks_a_person()) {
+                let page = kind.can.revoke_by_hand.as_ref();
+                return Todo {
+                    what: format!("tokens of a new {id} may have been lost ({made} lost answers)"),
+                    at: page.map(|page| filled(&page.at, &self.plan, planned, machine)),
+                    action: "nobody holds them; if they must end now, end the consent there and \
+                             consent anew"
+                        .to_owned(),
+                };
+            }
             Todo {
                 what: format!("a new {id} may have been made and lost ({made} lost answers)"),
                 at: None,
@@ -121,6 +140,20 @@ impl Run {
             }
         })
     }
+}
+
+/// The option that would have allowed a way of revoking it that ends more than it.
+fn wider_way(planned: &Planned, kind: &PlannedKind, machine: &Machine) -> Option<String> {
+    let ways = kind.can.ways(Verb::Revoke);
+    let left_out = planned.ways_left_out.iter().filter_map(|way| ways.get(usize::from(*way)));
+    let kills = left_out.map(|way| way.blast.as_ref().unwrap_or(&kind.can.blast).kills).min()?;
+    let sent = matches!(machine.revoke, Revoke::Accepted | Revoke::Lost);
+    (!sent).then(|| {
+        format!(
+            ", or end everything of its {kills}: run again with --max-blast {kills}",
+            kills = text(&serde_json::to_value(kills).unwrap_or_default()).unwrap_or_default()
+        )
+    })
 }
 
 /// Fills the markers of a page or an instruction with public values; what is unknown stays named.
