@@ -21,8 +21,8 @@ const OPEN_REPETITION: u32 = 24;
 pub(crate) struct Shape {
     pattern: Pattern,
     hir: Hir,
-    checksum: Option<Checksum>,
     within: OnceLock<Option<regex::Regex>>,
+    checksum: Option<Checksum>,
 }
 
 impl Shape {
@@ -53,7 +53,7 @@ impl Shape {
     fn new(text: &str) -> Result<Self, String> {
         let pattern = Pattern::new(text)?;
         let hir = regex_syntax::parse(text).map_err(|error| error.to_string())?;
-        Ok(Self { pattern, hir, checksum: None, within: OnceLock::new() })
+        Ok(Self { pattern, hir, within: OnceLock::new(), checksum: None })
     }
 
     /// The same, of values that also carry a checksum.
