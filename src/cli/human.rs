@@ -22,7 +22,7 @@ pub(crate) fn page(report: &Report, look: &Look) -> String {
         page.roles(),
         page.speed(),
         list("What the old ones minted, and may still live:", page.residual()),
-        list("Unrecognised at the provider, untouched:", page.strangers()),
+        list("Unrecognised at the provider:", page.strangers()),
         list("Issued by this run, bytes lost:", page.orphans()),
         list("Dies too, outside this run:", page.collateral()),
         list("Not in the inventory, burned and untouched:", page.unlisted()),
@@ -189,7 +189,9 @@ impl Page<'_> {
 
     fn role(&self, role: &RoleDetail, whose: &str) -> String {
         let Stopped { state, at, why } = &role.stopped;
-        let mut text = format!("{whose}agent: {}", words::stop(*state));
+        let because = role.because.as_ref().map(|why| format!("{whose}in it: {}\n", clean(why)));
+        let mut text = because.unwrap_or_default();
+        let _ = write!(text, "{whose}agent: {}", words::stop(*state));
         if let Some(at) = at {
             let _ = write!(text, " ({})", self.local(*at));
         }
@@ -254,7 +256,11 @@ impl Page<'_> {
                         let _ = write!(text, ", {name} {value}");
                     }
                 }
-                let _ = write!(text, " ({})", words::stranger(it.class));
+                let class = words::stranger(it.class);
+                let _ = write!(text, " ({class}): {}", words::stranger_state(it.state));
+                if let Some(why) = &it.why {
+                    let _ = write!(text, ", {why}");
+                }
                 text
             };
             one.strangers.iter().map(line).collect()

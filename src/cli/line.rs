@@ -92,10 +92,12 @@ impl Session {
         let holder = Holder::here(&prepared.plan.run, mode.word(), began);
         let roles: Vec<String> = prepared.plan.roles.iter().map(|role| role.name.clone()).collect();
         let _locks = match locking::lock(&state, mode, &roles, &holder).await? {
-            Locked::Ours(locks) => locks,
-            Locked::TakenOver(locks) => {
+            Locked::Ours { locks, taken_over, elsewhere } => {
                 // It went on until it let go: what it made since is in its journal now.
-                prepared = prepare::prepare(self, &intent, &state, false).await?;
+                if taken_over || !elsewhere.is_empty() {
+                    let plan = prepared.plan;
+                    prepared = locking::without(self, &plan, elsewhere, &intent, &state).await?;
+                }
                 locks
             }
             Locked::Followed(report) => return Ok(*report),

@@ -73,6 +73,8 @@ pub(crate) async fn prepare(
     inventory.problems.extend(resolved.problems.iter().map(problem));
     check::check(&mut inventory, &resolved.capabilities, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
+    let named = &intent.roles;
+    let intent = &with_all_roles(&inventory, intent)?;
     read_vars(&mut inventory, intent, &text).await;
 
     let hosts = |id: &str| {
@@ -92,7 +94,7 @@ pub(crate) async fn prepare(
         Mode::Rehearse => Plan::rehearse,
         Mode::Restore | Mode::Verify => Plan::restore,
     };
-    let mut plan = make(&inventory, &resolved.capabilities, &intent.roles, &options)
+    let mut plan = make(&inventory, &resolved.capabilities, named, &options)
         .map_err(|error| no_plan(&error))?;
     plan.take_over(&history.leftovers);
     if !intent.deliver {
@@ -111,6 +113,17 @@ pub(crate) async fn prepare(
         because: intent.because.clone(),
     };
     Ok(Prepared { plan, context, history, warnings })
+}
+
+/// The same intent, of every role that it comes to.
+fn with_all_roles(inventory: &Inventory, intent: &Intent) -> Result<Intent, Failure> {
+    let options = Options {
+        through: intent.through.clone(),
+        with_delegates: intent.with_delegates,
+        ..Options::default()
+    };
+    let roles = Plan::roles_of(inventory, &intent.roles, &options);
+    Ok(Intent { roles: roles.map_err(|error| no_plan(&error))?, ..intent.clone() })
 }
 
 fn read_inventory(path: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -259,6 +272,9 @@ fn options(intent: &Intent, state: &State, history: &History, changed: Vec<Strin
         deliver: intent.deliver,
         only: intent.only.iter().map(only).collect(),
         max_blast: intent.max_blast,
+        through: intent.through.clone(),
+        with_delegates: intent.with_delegates,
+        revoke_strangers: intent.revoke_strangers,
         changed,
         contained: history.contained.clone(),
         issued_before: history.issued.clone(),
@@ -286,6 +302,9 @@ fn no_plan(error: &PlanError) -> Failure {
     match error {
         PlanError::UnknownRole { .. } => {
             failure.hint("write the role as the inventory does: [role.NAME]")
+        }
+        PlanError::NothingThrough { .. } => {
+            failure.hint("write it as the inventory marks it: through = [\"mcp:notion\"]")
         }
         PlanError::NothingLeft { .. } => failure.hint("look at what there is: --dry-run"),
         PlanError::NotRehearsable { hint, .. } => failure.hint(hint.clone()),

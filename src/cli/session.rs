@@ -16,8 +16,12 @@ use crate::engine::report::{Mode, Stamp};
 pub(crate) struct Intent {
     /// The plan.
     pub(crate) mode: Mode,
-    /// Roles, in the order they were named.
+    /// Roles, in the order they were named; all of them, once the inventory was read.
     pub(crate) roles: Vec<String>,
+    /// `--through`.
+    pub(crate) through: Vec<String>,
+    /// `--with-delegates`.
+    pub(crate) with_delegates: bool,
     /// `--case`.
     pub(crate) case: Option<String>,
     /// `--session`.
@@ -30,6 +34,8 @@ pub(crate) struct Intent {
     pub(crate) only: Vec<Only>,
     /// `--deliver`.
     pub(crate) deliver: bool,
+    /// `--revoke-strangers`.
+    pub(crate) revoke_strangers: bool,
     /// `--max-blast`.
     pub(crate) max_blast: Option<Radius>,
     /// `--wait`.
@@ -83,12 +89,15 @@ impl Intent {
         Self {
             mode,
             roles: Vec::new(),
+            through: Vec::new(),
+            with_delegates: false,
             case: None,
             session: None,
             because: None,
             since: None,
             only: Vec::new(),
             deliver: false,
+            revoke_strangers: false,
             max_blast: None,
             wait: None,
             root: None,

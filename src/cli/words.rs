@@ -2,7 +2,7 @@
 
 use crate::engine::call::PlaceState;
 use crate::engine::report::{
-    EvidenceState, Mode, NewState, Revoke, StopState, StrangerClass, Verdict,
+    EvidenceState, Mode, NewState, Revoke, StopState, StrangerClass, StrangerState, Verdict,
 };
 
 pub(crate) fn mode(mode: Mode) -> &'static str {
@@ -82,6 +82,16 @@ pub(crate) fn stranger(class: StrangerClass) -> &'static str {
         StrangerClass::MintedDuringRun => "made during this run, not by it",
         StrangerClass::Since => "made since --since",
         StrangerClass::OlderOrUndated => "older, or undated",
+    }
+}
+
+pub(crate) fn stranger_state(state: StrangerState) -> &'static str {
+    match state {
+        StrangerState::Untouched => "untouched",
+        StrangerState::NotRevoked => "NOT revoked",
+        StrangerState::Unconfirmed => "revocation unconfirmed",
+        StrangerState::Listed => "revoked, and still listed",
+        StrangerState::Gone => "gone",
     }
 }
 

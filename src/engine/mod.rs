@@ -25,6 +25,7 @@ mod queue;
 pub mod report;
 pub mod run;
 mod scene;
+mod stranger;
 mod sweep;
 pub mod verdict;
 

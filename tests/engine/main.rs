@@ -18,3 +18,4 @@ mod property;
 mod rehearse;
 mod resume;
 mod scale;
+mod strangers;

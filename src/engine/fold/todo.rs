@@ -3,7 +3,7 @@
 use super::super::call::Subject;
 use super::super::capability::ByHand;
 use super::super::credential::{Machine, SETTLE_MS, Try, text};
-use super::super::plan::{Phase, Plan, Planned, PlannedKind};
+use super::super::plan::{Elsewhere, Phase, Plan, Planned, PlannedKind};
 use super::super::report::{
     CredentialReport, EvidenceState, NewState, Revoke, StopState, Todo, Verdict,
 };
@@ -18,11 +18,18 @@ impl Run {
         for role in &self.plan.downstream {
             if self.plan.mode.contains() {
                 todo.push(Todo {
-                    what: format!("{role} stays alive: this role delegated to it"),
+                    what: format!("{role} stays alive: work and credentials were delegated to it"),
                     at: None,
                     action: format!("contain it too: rotate --role {role}"),
                 });
             }
+        }
+        for Elsewhere { role, run } in &self.plan.elsewhere {
+            todo.push(Todo {
+                what: format!("{role} is contained by run {run}, not by this one"),
+                at: None,
+                action: format!("look at its report: rotate report {run}"),
+            });
         }
         for role in &self.role_details() {
             if role.stopped.state == StopState::Failed {
