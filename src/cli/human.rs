@@ -37,20 +37,20 @@ pub(crate) fn page(report: &Report, look: &Look) -> String {
     format!("{}\n", said.join("\n\n"))
 }
 
-struct Page<'a> {
-    report: &'a Report,
-    look: &'a Look,
+pub(super) struct Page<'a> {
+    pub(super) report: &'a Report,
+    pub(super) look: &'a Look,
 }
 
 /// One line of the table; the notes stand under it.
-struct Row {
-    cells: [String; 5],
-    verdict: Verdict,
-    notes: Vec<String>,
+pub(super) struct Row {
+    pub(super) cells: [String; 5],
+    pub(super) verdict: Verdict,
+    pub(super) notes: Vec<String>,
 }
 
 impl Page<'_> {
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         let report = self.report;
         let mut title = format!(
             "{} of {}, run {}",
@@ -125,7 +125,7 @@ impl Page<'_> {
         text
     }
 
-    fn row(&self, one: &CredentialReport) -> Row {
+    pub(super) fn row(&self, one: &CredentialReport) -> Row {
         let old = one.old.handle.clone().or_else(|| fingerprint(one.old.fingerprint.as_ref()));
         let new = match one.new.handle.clone().or_else(|| fingerprint(one.new.fingerprint.as_ref()))
         {
@@ -177,7 +177,7 @@ impl Page<'_> {
         notes
     }
 
-    fn roles(&self) -> String {
+    pub(super) fn roles(&self) -> String {
         let mut text = String::new();
         let several = self.report.role_details.len() > 1;
         for role in &self.report.role_details {
@@ -213,7 +213,7 @@ impl Page<'_> {
         text
     }
 
-    fn speed(&self) -> String {
+    pub(super) fn speed(&self) -> String {
         let Timings { first_revoke_ms, last_revoke_ms, last_dead_ms } = self.report.timings;
         let said = [
             ("first revocation accepted after", first_revoke_ms),
@@ -227,7 +227,7 @@ impl Page<'_> {
         said.join(", ")
     }
 
-    fn residual(&self) -> Vec<String> {
+    pub(super) fn residual(&self) -> Vec<String> {
         self.each(|one| {
             let line = |child: &crate::engine::report::Residual| {
                 let until = match child.until {
@@ -245,7 +245,7 @@ impl Page<'_> {
         })
     }
 
-    fn strangers(&self) -> Vec<String> {
+    pub(super) fn strangers(&self) -> Vec<String> {
         self.each(|one| {
             let line = |it: &crate::engine::report::Stranger| {
                 let mut text = format!("{}: {}", one.id, it.handle);
@@ -267,7 +267,7 @@ impl Page<'_> {
         })
     }
 
-    fn orphans(&self) -> Vec<String> {
+    pub(super) fn orphans(&self) -> Vec<String> {
         self.each(|one| {
             let line = |it: &crate::engine::report::Orphan| {
                 let end = if it.revoked { "revoked" } else { "NOT revoked" };
@@ -277,11 +277,11 @@ impl Page<'_> {
         })
     }
 
-    fn collateral(&self) -> Vec<String> {
+    pub(super) fn collateral(&self) -> Vec<String> {
         self.each(|one| one.collateral.iter().map(|it| format!("{}: {it}", one.id)).collect())
     }
 
-    fn unlisted(&self) -> Vec<String> {
+    pub(super) fn unlisted(&self) -> Vec<String> {
         let line = |it: &crate::engine::report::Unlisted| {
             let provider = it.provider.as_deref().unwrap_or("unknown provider");
             let print = fingerprint(Some(&it.fingerprint)).unwrap_or_default();
@@ -295,12 +295,18 @@ impl Page<'_> {
         all.map(|line| clean(&line).into_owned()).collect()
     }
 
-    fn todo(&self) -> String {
+    /// What is left, with the credential it belongs to.
+    pub(super) fn left(&self) -> Vec<(Option<String>, Todo)> {
         let own = |one: &CredentialReport| -> Vec<(Option<String>, Todo)> {
             one.todo.iter().map(|todo| (Some(one.id.clone()), todo.clone())).collect()
         };
         let mut all: Vec<_> = self.report.credentials.iter().flat_map(own).collect();
         all.extend(self.report.todo.iter().map(|todo| (None, todo.clone())));
+        all
+    }
+
+    fn todo(&self) -> String {
+        let all = self.left();
         if all.is_empty() {
             return String::new();
         }
@@ -316,7 +322,7 @@ impl Page<'_> {
         text
     }
 
-    fn end(&self) -> String {
+    pub(super) fn end(&self) -> String {
         let report = self.report;
         let sum = report.summary;
         let counts = [

@@ -63,6 +63,14 @@ impl Session {
         Ok(Ready { state, prepared, intent: intent.clone() })
     }
 
+    /// The state directory, where there is one: who only looks makes none.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub(super) fn existing_state(&self) -> Result<Option<State>, Failure> {
+        if self.state.exists() { self.open_state(false).map(Some) } else { Ok(None) }
+    }
+
     /// A contain revokes even where nothing can be written.
     fn open_state(&self, contain: bool) -> Result<State, Failure> {
         match State::open(&self.state) {

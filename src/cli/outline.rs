@@ -186,7 +186,7 @@ fn counted(plan: &Outline) -> String {
     }
 }
 
-fn hosts(plan: &Outline) -> Vec<String> {
+pub(super) fn hosts(plan: &Outline) -> Vec<String> {
     let written = |host: &crate::engine::outline::Host| {
         let whose = if host.from_inventory { " (named by the inventory)" } else { "" };
         format!("{}{whose}", host.host)
@@ -194,7 +194,7 @@ fn hosts(plan: &Outline) -> Vec<String> {
     plan.hosts.iter().map(written).collect()
 }
 
-fn not_planned(plan: &Outline) -> impl Iterator<Item = String> {
+pub(super) fn not_planned(plan: &Outline) -> impl Iterator<Item = String> {
     plan.not_planned.iter().map(|one| format!("left out: {}: {}", clean(&one.id), clean(&one.why)))
 }
 

@@ -22,7 +22,7 @@ use crate::inventory::{self, Inventory, Problem, ProviderAt, Summary, VarValue};
 use crate::journal::State;
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
 use crate::provider::oauth::Oauth;
-use crate::provider::{AwsIam, Clients, Redis};
+use crate::provider::{AwsIam, Clients, Redis, SharedClients};
 use crate::store::{InventoryStore, Stores};
 use crate::trust::{self, Trust};
 use crate::world::Commands;
@@ -163,6 +163,13 @@ pub(crate) fn resolve(
     folder: Option<&Path>,
     at: &BTreeMap<String, ProviderAt>,
 ) -> Result<Resolved, Failure> {
+    let (catalog, clients) = catalog(folder)?;
+    let now = Arc::new(|| Timestamp::now().as_millisecond());
+    Ok(catalog.resolve(at, &clients, now))
+}
+
+/// Every provider file, with the native drivers.
+pub(crate) fn catalog(folder: Option<&Path>) -> Result<(Catalog, SharedClients), Failure> {
     let broken =
         |errors: Vec<_>| Failure::own(format!("{} built-in provider errors", errors.len()));
     let mut catalog = Catalog::builtin().map_err(broken)?;
@@ -183,8 +190,7 @@ pub(crate) fn resolve(
         }
         catalog.add_folder(folder).map_err(|error| bad_folder(&error))?;
     }
-    let now = Arc::new(|| Timestamp::now().as_millisecond());
-    Ok(catalog.resolve(at, &clients, now))
+    Ok((catalog, clients))
 }
 
 fn bad_folder(error: &FolderError) -> Failure {

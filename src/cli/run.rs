@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::terminal::{self, Look};
-use super::{human, outline, signals};
+use super::{human, markdown, outline, signals};
 use crate::engine::report::Report;
 
 /// Shows the plan, waits for Enter where somebody is there to press it, and carries it out.
@@ -23,6 +23,7 @@ pub(crate) async fn carry_out(
     if start.dry_run {
         let text = match format {
             Format::Human => outline::whole(&plan),
+            Format::Markdown => markdown::plan(&plan),
             Format::Json => json(&plan)?,
         };
         return Ok(ExitCode::from(printed(&text, exit::NOTHING_LEFT)));
@@ -58,6 +59,7 @@ pub(crate) async fn follow(
 pub(crate) fn publish(report: &Report, format: Format) -> Result<ExitCode, Failure> {
     let text = match format {
         Format::Human => human::page(report, &Look::of_stdout()),
+        Format::Markdown => markdown::page(report, &Look::of_stdout()),
         Format::Json => json(report)?,
     };
     Ok(ExitCode::from(printed(&text, report.exit_code)))
@@ -70,6 +72,11 @@ pub(crate) fn publish(report: &Report, format: Format) -> Result<ExitCode, Failu
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string_pretty(value)
         .map_err(|error| Failure::own(format!("the report has no form in JSON: {error}")))
+}
+
+/// Prints what a command found that makes no run.
+pub(crate) fn show(text: &str) -> ExitCode {
+    ExitCode::from(printed(text, exit::NOTHING_LEFT))
 }
 
 fn printed(text: &str, code: u8) -> u8 {
