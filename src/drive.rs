@@ -17,11 +17,17 @@ use crate::engine::call::{
     Wall, What,
 };
 use crate::engine::plan::Plan;
+use crate::engine::progress::Progress;
+use crate::engine::report::Report;
 use crate::engine::run::{Illegal, Run};
 use crate::journal::{Entry, Journal, JournalError, Message};
 use crate::secret::Parts;
 use crate::vault::Vault;
 use crate::world::{self, Made, World};
+
+mod watch;
+
+pub use watch::{Events, Nobody, Observer, Watcher, watch};
 
 /// How often the journal's inbox is read: a person who typed `rotate done` waits a second.
 const INBOX: Duration = Duration::from_secs(1);
@@ -30,21 +36,9 @@ const INBOX: Duration = Duration::from_secs(1);
 /// merely slow, and no more of a person's time.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Whoever watches a run. Called after an event was written and believed.
-pub trait Observer: Send + Sync {
-    /// Something happened; `call` is what was answered.
-    fn happened(&self, run: &Run, event: &Event, call: Option<&Call>);
-}
-
-/// Nobody watches.
-pub struct Nobody;
-
-impl Observer for Nobody {
-    fn happened(&self, _run: &Run, _event: &Event, _call: Option<&Call>) {}
-}
-
 /// The run cannot go on.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DriveError {
     /// The journal of another release, or damaged: it does not replay.
     #[error("the journal does not replay: {0}")]
@@ -55,6 +49,7 @@ pub enum DriveError {
 }
 
 /// A run that is over, and its journal, still open.
+#[non_exhaustive]
 pub struct Driven {
     /// What is known.
     pub run: Run,
@@ -62,39 +57,65 @@ pub struct Driven {
     pub journal: Journal,
 }
 
+impl Driven {
+    /// Closes the journal with the report of the run. A run that was stopped stays open: it is
+    /// not over, and a resume takes it up.
+    ///
+    /// # Errors
+    /// [`DriveError::Journal`] if the report cannot be written; the run is then still open, and
+    /// its report is `run.report().summed()`.
+    pub fn close(mut self) -> Result<Report, DriveError> {
+        let mut report = self.run.report();
+        report.journal_head = Some(self.journal.head());
+        let report = report.summed();
+        if !self.run.was_stopped() {
+            let json = serde_json::to_string(&report).map_err(JournalError::from)?;
+            self.journal.close(wall(), &json, report.exit_code)?;
+        }
+        Ok(report)
+    }
+}
+
 /// Begins a plan and carries it through. Dropping the future is a crash: resumable, nothing else.
 ///
+/// `told` is what people say while it runs; a run that nobody talks to is given the receiver of a
+/// sender that was dropped. Events go to `observer`: [`Nobody`], or what [`watch`] gives.
+///
 /// # Errors
-/// [`DriveError::Replay`], which a fresh plan cannot cause.
+/// [`DriveError::Replay`], which a fresh plan cannot cause; [`DriveError::Journal`] if sealed
+/// secrets of the journal do not open.
 pub async fn drive(
     plan: Plan,
     journal: Journal,
     world: &dyn World,
     told: UnboundedReceiver<Told>,
-    observer: &dyn Observer,
+    observer: impl Observer,
 ) -> Result<Driven, DriveError> {
-    let mut driver = Driver::new(Run::new(plan), journal, world, observer)?;
+    let mut driver = Driver::new(Run::new(plan), journal, world, Box::new(observer))?;
     driver.take(vec![(What::Started, None)]).await?;
     driver.carry_through(told).await
 }
 
-/// Takes up a run where its journal ends.
+/// Takes up a run where its journal ends: `run` is the plan of its header, not begun, and `events`
+/// are what the journal holds. What was under way and may have changed something is taken as lost;
+/// what changes nothing is asked again.
 ///
 /// # Errors
-/// [`DriveError`].
+/// [`DriveError::Replay`] if these events are not of this plan and this release;
+/// [`DriveError::Journal`] if sealed secrets of the journal do not open.
 pub async fn resume(
     mut run: Run,
     events: Vec<(Time, Event)>,
     journal: Journal,
     world: &dyn World,
     told: UnboundedReceiver<Told>,
-    observer: &dyn Observer,
+    observer: impl Observer,
 ) -> Result<Driven, DriveError> {
     let fresh = events.is_empty();
     replay(&mut run, events)?;
     // Taken before anything new is polled: what is called from here on is answered by the world.
     let lost = run.unanswered();
-    let mut driver = Driver::new(run, journal, world, observer)?;
+    let mut driver = Driver::new(run, journal, world, Box::new(observer))?;
     driver.take(vec![(if fresh { What::Started } else { What::Resumed }, None)]).await?;
     let crashed = |id| {
         let answer = Answer::Fault(Fault::Unknown(Reason::Crashed.into()));
@@ -124,7 +145,7 @@ struct Driver<'w> {
     journal_lost: bool,
     vault: Arc<Vault>,
     world: &'w dyn World,
-    observer: &'w dyn Observer,
+    observer: Box<dyn Observer + 'w>,
     begun: Instant,
     base: Time,
     making: FuturesUnordered<Making<'w>>,
@@ -140,7 +161,7 @@ impl<'w> Driver<'w> {
         run: Run,
         journal: Journal,
         world: &'w dyn World,
-        observer: &'w dyn Observer,
+        observer: Box<dyn Observer + 'w>,
     ) -> Result<Self, DriveError> {
         let vault = Vault::new();
         for (id, parts) in journal.secrets()? {
@@ -276,7 +297,9 @@ impl<'w> Driver<'w> {
         };
         self.run.handle(at, event.clone())?;
         self.poll();
-        self.observer.happened(&self.run, &event, call.as_ref());
+        if let Some(progress) = Progress::of(&self.run, &event, call.as_ref()) {
+            self.observer.happened(&progress);
+        }
         Ok(())
     }
 
@@ -375,6 +398,12 @@ fn answered((id, made): (CallId, Made)) -> (What, Option<(CallId, Parts)>) {
     (What::Answered(id, made.answer), made.brought.map(|parts| (id, parts)))
 }
 
-fn wall() -> Wall {
+/// The clock that providers are given: milliseconds since 1970, UTC.
+pub fn clock() -> Arc<dyn Fn() -> i64 + Send + Sync> {
+    Arc::new(|| wall().0)
+}
+
+/// This instant, for reports and journals.
+pub fn wall() -> Wall {
     Wall(jiff::Timestamp::now().as_millisecond())
 }

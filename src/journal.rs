@@ -13,10 +13,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::call::{Event, SecretId, Time, Wall};
+use crate::engine::capability::Capabilities;
+use crate::engine::plan::{ENGINE, Plan};
 use crate::secret::Parts;
 
 mod chain;
 mod database;
+mod escrow;
 mod inbox;
 mod key;
 mod lock;
@@ -26,11 +29,13 @@ mod sealed;
 mod state;
 mod take_over;
 
+pub(crate) use escrow::{EscrowError, Opening};
 pub use inbox::Message;
 pub use lock::{Holder, LockError, RoleLock};
 pub use record::{Journal, JournalError};
 pub use runs::RunSummary;
-pub use state::{State, StateError};
+pub(crate) use state::add_recipients;
+pub use state::{State, StateError, run_id};
 pub use take_over::TakeOver;
 
 /// The number of the journal format that this release writes, and the only one it reads.
@@ -59,6 +64,46 @@ pub struct Header {
     pub details: serde_json::Value,
     /// The run that this one adopts.
     pub adopts: Option<String>,
+}
+
+impl Header {
+    /// The header of a plan that begins at `started`.
+    ///
+    /// # Errors
+    /// [`JournalError::Encode`]: the plan holds what JSON cannot.
+    pub fn of(plan: &Plan, started: Wall) -> Result<Self, JournalError> {
+        let providers = plan.providers.iter();
+        Ok(Self {
+            run: plan.run.clone(),
+            format: FORMAT,
+            engine: ENGINE,
+            mode: plan.mode.word().to_owned(),
+            roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
+            started,
+            providers: providers.map(|one| (one.id.clone(), one.sha256.clone())).collect(),
+            plan: serde_json::to_value(plan)?,
+            details: serde_json::Value::Null,
+            adopts: None,
+        })
+    }
+
+    /// The plan, for a resume.
+    ///
+    /// # Errors
+    /// [`JournalError::Unreadable`]: it was written by another release.
+    pub fn plan(&self) -> Result<Plan, JournalError> {
+        serde_json::from_value(self.plan.clone())
+            .map_err(|_| JournalError::Unreadable { run: self.run.clone(), record: 0 })
+    }
+
+    /// Whether the run can be resumed by this release and with these providers: the same events
+    /// must make the same calls. A run that cannot is begun anew.
+    pub fn is_resumable_with(&self, capabilities: &Capabilities) -> bool {
+        let known = |id: &String| capabilities.providers.get(id);
+        let same =
+            |(id, sha256): (&String, &String)| known(id).is_some_and(|p| p.sha256 == *sha256);
+        self.engine == ENGINE && self.providers.iter().all(same)
+    }
 }
 
 /// A secret that an earlier run sealed and a new run takes over.

@@ -28,7 +28,7 @@
 //! [`platform`]. `docs/architecture.md` has the picture.
 
 pub mod cli;
-mod demo;
+pub mod demo;
 pub mod drive;
 pub mod engine;
 pub mod inventory;

@@ -2,16 +2,26 @@
 
 use std::io::{Read, Write};
 use std::iter;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use age::secrecy::ExposeSecret as _;
 use age::x25519;
 
-use crate::secret::Secret;
+use crate::secret::{FingerprintKey, Secret};
 
 /// Seals to every recipient; opens with this installation's key.
 pub struct Seal {
     identity: x25519::Identity,
     recipients: Vec<x25519::Recipient>,
+}
+
+/// What one installation seals and names secrets with, and where it keeps what is sealed.
+pub struct Keys {
+    pub(crate) seal: Arc<Seal>,
+    pub(crate) fingerprints: FingerprintKey,
+    /// The folder of the sealed archives; none where nothing is kept.
+    pub(crate) evidence: Option<PathBuf>,
 }
 
 /// Sealing or opening failed; nothing of the content is told.

@@ -15,10 +15,12 @@ use crate::engine::call::{
     RoleIndex, Task, Values, Verb, Why,
 };
 use crate::engine::capability::{Part, PartType};
+use crate::engine::plan::Plan;
 use crate::inventory::SecretRef;
 use crate::platform::{self, Reloads};
+use crate::provider::catalog::Resolved;
 use crate::provider::{Acting, Provider, Reply, Secrets};
-use crate::seal::Seal;
+use crate::seal::{Keys, Seal};
 use crate::secret::{FingerprintKey, Parts, Secret};
 use crate::store::{Edit, Stores};
 use crate::vault::Vault;
@@ -55,7 +57,7 @@ pub trait World: Send + Sync {
 }
 
 /// Finds a provider by its id in the run.
-pub type Lookup = Arc<dyn Fn(&str) -> Option<Arc<dyn Provider>> + Send + Sync>;
+type Lookup = Arc<dyn Fn(&str) -> Option<Arc<dyn Provider>> + Send + Sync>;
 
 /// Whether commands of the inventory (`stop`, `reload`) are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,33 +71,62 @@ pub enum Commands {
 }
 
 /// Where evidence goes.
-pub struct Evidence {
+struct Evidence {
     /// The folder of the sealed archives; none where what opens them could not be kept either.
-    pub dir: Option<PathBuf>,
+    dir: Option<PathBuf>,
     /// The run's id, as it stands in the archive's name.
-    pub run: String,
+    run: String,
     /// Names of the plan's roles, by [`RoleIndex`].
-    pub roles: Vec<String>,
+    roles: Vec<String>,
     /// Where absolute globs begin, if not at `/`.
-    pub root: Option<PathBuf>,
+    root: Option<PathBuf>,
 }
 
 /// The world as it is.
 pub struct LiveWorld {
-    /// Providers of this run.
-    pub providers: Lookup,
-    /// Stores of this run.
-    pub stores: Stores,
-    /// Makes fingerprints.
-    pub fingerprints: FingerprintKey,
-    /// Seals evidence.
-    pub seal: Arc<Seal>,
-    /// Where evidence goes.
-    pub evidence: Evidence,
-    /// Whether commands are run.
-    pub commands: Commands,
+    providers: Lookup,
+    stores: Stores,
+    fingerprints: FingerprintKey,
+    seal: Arc<Seal>,
+    evidence: Evidence,
+    commands: Commands,
     /// Commands that make a place's user read it again.
-    pub reloads: Reloads,
+    reloads: Reloads,
+}
+
+impl LiveWorld {
+    /// The world of one plan. `commands` is for whoever read the inventory to say: it names
+    /// commands, and who can write it can have them run ([`crate::trust`]).
+    pub fn new(
+        plan: &Plan,
+        providers: Resolved,
+        stores: Stores,
+        keys: Keys,
+        commands: Commands,
+    ) -> Self {
+        Self {
+            providers: Arc::new(move |id| providers.provider(id)),
+            stores,
+            fingerprints: keys.fingerprints,
+            seal: keys.seal,
+            evidence: Evidence {
+                dir: keys.evidence,
+                run: plan.run.clone(),
+                roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
+                root: None,
+            },
+            commands,
+            reloads: Reloads::default(),
+        }
+    }
+
+    /// Evidence is looked for under `root`, as places are that [`Stores::new`] was given the same:
+    /// the disk of a suspect host, looked at from a clean one.
+    #[must_use]
+    pub fn under(mut self, root: Option<PathBuf>) -> Self {
+        self.evidence.root = root;
+        self
+    }
 }
 
 #[async_trait]

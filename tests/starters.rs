@@ -12,7 +12,7 @@ mod lab;
 use lab::{FakeOpenAi, FakeSlack, Manners};
 
 fn client() -> Client {
-    rotate::provider::Clients::new().unwrap().calls
+    rotate::provider::Clients::new().unwrap().calls().clone()
 }
 
 async fn ask(request: RequestBuilder) -> (u16, Value) {
@@ -301,4 +301,41 @@ async fn the_fake_of_slack_posts_nothing_for_an_empty_message() {
     assert!(!fake.is_alive(&url));
     let seen: Vec<_> = fake.seen();
     assert!(seen.iter().all(|seen| seen.outside.is_none()), "{seen:?}");
+}
+
+#[tokio::test]
+async fn django_signs_in_and_out_and_issues_tokens() {
+    let Some(django) = lab::django() else { return };
+    let http = client();
+    let at = |path: &str| format!("{}{path}", django.address);
+    let (old, other) = (django.sign_in("mail").await, django.sign_in("mail").await);
+    let me = async |session: &str| ask(http.get(at("/me")).header("cookie", session)).await;
+    assert_eq!(me(&old).await, (200, json!({ "user": "mail", "id": 1 })));
+    assert_eq!(me("sessionid=made-up").await, (401, json!({ "error": "login" })));
+    assert_eq!(me("").await.0, 401);
+    let unsigned = http.post(at("/logout")).header("cookie", &old);
+    assert_eq!(ask(unsigned).await.0, 403, "no CSRF token");
+    assert!(django.is_alive(&old).await && django.is_alive(&other).await);
+
+    let client_and_secret = |client: &'static str| (client, lab::Django::client_secret(client));
+    let post = |path: &str, client, form: &[(&str, &str)]| {
+        let (id, secret) = client_and_secret(client);
+        http.post(at(path)).basic_auth(id, Some(secret)).form(form)
+    };
+    let password = lab::Django::password("mail");
+    let grant = [("grant_type", "password"), ("username", "mail"), ("password", &password)];
+    let (_, first) = ask(post("/o/token/", lab::Django::CLIENT, &grant)).await;
+    let access = first["access_token"].as_str().unwrap();
+    let used = async |token: &str| ask(http.get(at("/api/me")).bearer_auth(token)).await.0;
+    assert_eq!((used(access).await, used("made-up").await), (200, 403));
+    let refresh = first["refresh_token"].as_str().unwrap();
+    let again = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
+    let (_, second) = ask(post("/o/token/", lab::Django::CLIENT, &again)).await;
+    let successor = second["access_token"].as_str().unwrap();
+    assert_eq!((used(access).await, used(successor).await), (403, 200));
+    let introspect = post("/o/introspect/", lab::Django::AUDITOR, &[("token", successor)]);
+    assert_eq!(ask(introspect).await.1["active"], true);
+    let (status, refused) = ask(post("/o/token/", lab::Django::CLIENT, &again)).await;
+    assert_eq!((status, &refused["error"]), (400, &json!("invalid_grant")));
+    assert_eq!(used(successor).await, 403, "the replay ended the family");
 }

@@ -1,10 +1,7 @@
 //! The straight line: an errand becomes a run, the run a report.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 use zeroize::Zeroizing;
 
@@ -18,14 +15,14 @@ use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
 use super::terminal;
 use crate::drive;
+pub(super) use crate::drive::wall;
 use crate::engine::call::{Subject, Told, Wall};
 use crate::engine::outline::Outline;
-use crate::engine::plan::{ENGINE, Options, Plan};
+use crate::engine::plan::{Options, Plan};
 use crate::engine::report::{Mode, Report};
 use crate::engine::run::Run;
-use crate::journal::{FORMAT, Header, Holder, Journal, JournalError, LockError, Message, State};
-use crate::platform::Reloads;
-use crate::world::{Evidence, LiveWorld};
+use crate::journal::{self, Header, Holder, Journal, JournalError, LockError, Message, State};
+use crate::world::LiveWorld;
 
 /// As long as the id of a run is.
 const RUN_ID: usize = "20261122-093000-k3f9".len();
@@ -201,21 +198,9 @@ impl Session {
     fn world(&self, state: &State, plan: &Plan, context: &Context) -> Result<LiveWorld, Failure> {
         let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
-        let lookup = Arc::new(move |id: &str| resolved.provider(id));
-        Ok(LiveWorld {
-            providers: lookup,
-            stores: prepare::stores(context.root.clone(), &Zeroizing::new(text)),
-            fingerprints: state.fingerprints(),
-            seal: Arc::clone(state.seal()),
-            evidence: Evidence {
-                dir: state.evidence_dir(),
-                run: plan.run.clone(),
-                roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
-                root: context.root.clone(),
-            },
-            commands: context.commands(),
-            reloads: Reloads::default(),
-        })
+        let stores = prepare::stores(context.root.clone(), &Zeroizing::new(text));
+        let world = LiveWorld::new(plan, resolved, stores, state.keys(), context.commands());
+        Ok(world.under(context.root.clone()))
     }
 
     async fn resume(
@@ -260,11 +245,7 @@ impl Session {
     /// ones that began the run.
     fn refuse_other_release(&self, header: &Header, context: &Context) -> Result<(), Failure> {
         let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
-        let same = header.providers.iter().all(|(id, sha256)| {
-            let known = resolved.capabilities.providers.get(id);
-            known.is_some_and(|provider| provider.sha256 == *sha256)
-        });
-        if header.engine == ENGINE && same {
+        if header.is_resumable_with(&resolved.capabilities) {
             return Ok(());
         }
         let run = &header.run;
@@ -289,7 +270,7 @@ impl Session {
         let mut history = History::default();
         history.adopt(&past, true);
         let options = Options {
-            run: prepare::run_id(),
+            run: journal::run_id(),
             installation: state.installation(),
             wait_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             ..Options::default()
@@ -380,27 +361,13 @@ fn forwarding(told: &mut UnboundedReceiver<Told>, lost: bool) -> UnboundedReceiv
 }
 
 fn header(plan: &Plan, context: &Context, began: Wall) -> Result<Header, Failure> {
-    let json = |error: serde_json::Error| Failure::own(format!("the plan is no JSON: {error}"));
-    Ok(Header {
-        run: plan.run.clone(),
-        format: FORMAT,
-        engine: ENGINE,
-        mode: plan.mode.word().to_owned(),
-        roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
-        started: began,
-        providers: plan
-            .providers
-            .iter()
-            .map(|provider| (provider.id.clone(), provider.sha256.clone()))
-            .collect::<BTreeMap<_, _>>(),
-        plan: serde_json::to_value(plan).map_err(json)?,
-        details: serde_json::to_value(context).map_err(json)?,
-        adopts: None,
-    })
+    let details = serde_json::to_value(context)
+        .map_err(|error| Failure::own(format!("the details are no JSON: {error}")))?;
+    Ok(Header { details, ..Header::of(plan, began).map_err(|error| own(&error))? })
 }
 
 fn plan(header: &Header) -> Result<Plan, Failure> {
-    serde_json::from_value(header.plan.clone()).map_err(|_| other_release(&header.run))
+    header.plan().map_err(|_| other_release(&header.run))
 }
 
 fn context(header: &Header) -> Result<Context, Failure> {
@@ -473,8 +440,4 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-pub(super) fn wall() -> Wall {
-    Wall(Timestamp::now().as_millisecond())
 }

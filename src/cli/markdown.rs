@@ -34,8 +34,10 @@ pub(crate) fn page(report: &Report, look: &Look) -> String {
 
 /// The plan.
 pub(crate) fn plan(plan: &Outline) -> String {
-    let mut text =
-        format!("## {}\n\n", prose(&format!("{} of {}", words::mode(plan.mode), plan.roles.join(", "))));
+    let mut text = format!(
+        "## {}\n\n",
+        prose(&format!("{} of {}", words::mode(plan.mode), plan.roles.join(", ")))
+    );
     let all = |names: &[String]| match names {
         [] => "none".to_owned(),
         _ => names.join(", "),
@@ -47,7 +49,9 @@ pub(crate) fn plan(plan: &Outline) -> String {
         format!("collateral: {}", all(&plan.collateral)),
     ];
     text.push_str(&items(facts.iter().map(String::as_str)));
-    text.push_str("\n| Credential | Provider | Kind | Level | Revoked by |\n|---|---|---|---|---|\n");
+    text.push_str(
+        "\n| Credential | Provider | Kind | Level | Revoked by |\n|---|---|---|---|---|\n",
+    );
     for one in &plan.credentials {
         let cells = [&one.id, &one.provider, &one.kind, &one.level, &one.revoke];
         let _ = writeln!(text, "| {} |", cells.map(|cell| cell_of(cell)).join(" | "));
@@ -146,7 +150,8 @@ pub(super) fn cell_of(text: &str) -> String {
 /// A word, a number, or one with the marks of a sentence around it: it means nothing to Markdown.
 fn is_plain(word: &str) -> bool {
     let bare = word.trim_start_matches('(').trim_end_matches([',', ';', ':', '.', ')']);
-    let said = bare.split('-').all(|part| !part.is_empty() && part.chars().all(char::is_alphabetic));
+    let said =
+        bare.split('-').all(|part| !part.is_empty() && part.chars().all(char::is_alphabetic));
     let number = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_digit());
     // `1.` and `1)` begin a list.
     let list = number && word.ends_with(['.', ')']) && !word.starts_with('(');
@@ -178,7 +183,10 @@ mod tests {
     #[test]
     fn words_stay_words_and_everything_else_is_code() {
         for (text, wanted) in [
-            ("still accepted; refused (403 AccessDenied)", "still accepted; refused (403 AccessDenied)"),
+            (
+                "still accepted; refused (403 AccessDenied)",
+                "still accepted; refused (403 AccessDenied)",
+            ),
             ("mail-agent/openai: key_a, dead", "`mail-agent/openai:` `key_a`, dead"),
             ("@security-team <img src=x>", "`@security-team` `<img` `src=x>`"),
             ("[a](https://evil.example)", "`[a](https://evil.example)`"),

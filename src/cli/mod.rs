@@ -10,27 +10,37 @@ use args::Log;
 use failure::Failure;
 
 mod args;
+mod completions;
 mod contain;
 mod demo;
 mod done;
 mod ending;
+mod escrow;
 mod exit;
 mod failure;
 mod history;
 mod human;
+mod init;
 mod line;
 mod locking;
 mod logging;
+mod man;
+mod markdown;
 mod outline;
 mod prepare;
 mod progress;
+mod provider_page;
+mod providers;
 mod rehearse;
 mod report;
 mod restore;
 mod resume;
 mod run;
+mod runs;
+mod schema;
 mod session;
 mod signals;
+mod table;
 mod telling;
 mod terminal;
 mod verify;
@@ -67,6 +77,14 @@ enum Command {
     Resume(resume::Resume),
     Done(done::Done),
     Report(report::Report),
+    Runs(runs::Runs),
+    Providers(providers::Providers),
+    Escrow(escrow::Escrow),
+    Init(init::Init),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(man::Man),
     Demo(demo::Demo),
 }
 
@@ -119,6 +137,13 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Resume(it)) => it.run().await,
         Some(Command::Done(it)) => it.run().await,
         Some(Command::Report(it)) => it.run().await,
+        Some(Command::Runs(it)) => it.run(),
+        Some(Command::Providers(it)) => it.run(),
+        Some(Command::Escrow(it)) => it.run(),
+        Some(Command::Init(it)) => it.run(),
+        Some(Command::Schema(it)) => it.run(),
+        Some(Command::Completions(it)) => it.run(),
+        Some(Command::Man(it)) => it.run(),
         Some(Command::Demo(it)) => it.run().await,
     }
 }
@@ -133,6 +158,13 @@ impl Cli {
             Some(Command::Resume(it)) => it.output.log,
             Some(Command::Done(it)) => it.output.log,
             Some(Command::Report(it)) => it.output.log,
+            Some(Command::Runs(it)) => it.output.log,
+            Some(Command::Providers(it)) => it.output().log,
+            Some(Command::Escrow(it)) => it.log(),
+            Some(Command::Init(it)) => it.log,
+            Some(Command::Schema(it)) => it.log,
+            Some(Command::Completions(it)) => it.log,
+            Some(Command::Man(it)) => it.log,
             Some(Command::Demo(it)) => it.output.log,
         }
     }

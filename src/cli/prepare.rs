@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use jiff::Timestamp;
-use rand::distr::SampleString as _;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -15,14 +12,14 @@ use super::failure::Failure;
 use super::history::History;
 use super::session::{Intent, Session};
 use super::terminal;
+use crate::drive;
+use crate::engine::in_words;
 use crate::engine::plan::{Options, Plan, PlanError};
 use crate::engine::report::Mode;
-use crate::engine::{check, in_words};
-use crate::inventory::{self, Inventory, Problem, ProviderAt, Summary, VarValue};
-use crate::journal::State;
+use crate::inventory::{self, Inventory, ProviderAt, Summary};
+use crate::journal::{self, State};
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
-use crate::provider::oauth::Oauth;
-use crate::provider::{AwsIam, Clients, Redis, SharedClients};
+use crate::provider::{Clients, SharedClients};
 use crate::store::{InventoryStore, Stores};
 use crate::trust::{self, Trust};
 use crate::world::Commands;
@@ -70,8 +67,7 @@ pub(crate) async fn prepare(
     })?;
     let trusted = judge(&path, &text, &mut inventory);
     let resolved = resolve(session.providers.as_deref(), &inventory.providers)?;
-    inventory.problems.extend(resolved.problems.iter().map(problem));
-    check::check(&mut inventory, &resolved.capabilities, &text);
+    resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     let named = &intent.roles;
     let intent = &with_all_roles(&inventory, intent)?;
@@ -164,8 +160,7 @@ pub(crate) fn resolve(
     at: &BTreeMap<String, ProviderAt>,
 ) -> Result<Resolved, Failure> {
     let (catalog, clients) = catalog(folder)?;
-    let now = Arc::new(|| Timestamp::now().as_millisecond());
-    Ok(catalog.resolve(at, &clients, now))
+    Ok(catalog.resolve(at, &clients, drive::clock()))
 }
 
 /// Every provider file, with the native drivers.
@@ -175,13 +170,7 @@ pub(crate) fn catalog(folder: Option<&Path>) -> Result<(Catalog, SharedClients),
     let mut catalog = Catalog::builtin().map_err(broken)?;
     let clients = Clients::new().map_err(|error| Failure::own(error.to_string()))?;
     let clients = Arc::new(clients);
-    catalog = catalog
-        .with_driver(
-            "aws-iam",
-            Arc::new(AwsIam::new(Arc::clone(&clients), Arc::new(SystemTime::now))),
-        )
-        .with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), None)))
-        .with_driver("redis", Arc::new(Redis::new()));
+    catalog = catalog.with_native_drivers(&clients, &drive::clock());
     if let Some(folder) = folder {
         if let Trust::Refused(distrusts) = trust::of_folder(folder, &[]) {
             let all: Vec<String> = distrusts.iter().map(ToString::to_string).collect();
@@ -203,10 +192,6 @@ fn bad_folder(error: &FolderError) -> Failure {
             Failure::input(error.to_string()).hint("name a folder that can be read")
         }
     }
-}
-
-fn problem(of: &crate::provider::catalog::ProviderProblem) -> Problem {
-    Problem::of_provider(of.span.clone(), &of.message, of.hint.clone())
 }
 
 /// Problems end a rehearsal or a dry run. A contain goes on with what can be used.
@@ -246,16 +231,7 @@ async fn refuse_unwritable(plan: &Plan, text: &Zeroizing<String>) -> Result<(), 
 
 /// Vars may be references; they are public, and a plan holds them as values.
 async fn read_vars(inventory: &mut Inventory, intent: &Intent, text: &Zeroizing<String>) {
-    let stores = stores(intent.root.clone(), text);
-    let roles = inventory.roles.values_mut().flat_map(|role| &mut role.credentials);
-    for credential in roles.chain(inventory.admins.values_mut()) {
-        for value in credential.vars.values_mut() {
-            let VarValue::Reference(reference) = value else { continue };
-            if let Ok(read) = stores.read_public(reference).await {
-                *value = VarValue::Literal(read.into());
-            }
-        }
-    }
+    stores(intent.root.clone(), text).read_vars(inventory).await;
 }
 
 /// The stores of a run.
@@ -268,7 +244,7 @@ pub(crate) fn stores(root: Option<PathBuf>, text: &Zeroizing<String>) -> Stores 
 
 fn options(intent: &Intent, state: &State, history: &History, changed: Vec<String>) -> Options {
     Options {
-        run: run_id(),
+        run: journal::run_id(),
         installation: state.installation(),
         case: intent.case.clone(),
         session: intent.session.clone(),
@@ -293,14 +269,6 @@ fn only(only: &Only) -> String {
         Some(name) => format!("{}/{name}", only.provider),
         None => only.provider.clone(),
     }
-}
-
-/// `20261122-093000-k3f9`: sorts by time, and four letters tell two responders apart who start in
-/// the same second.
-pub(crate) fn run_id() -> String {
-    let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
-    let tail = rand::distr::Alphanumeric.sample_string(&mut rand::rng(), 4).to_lowercase();
-    format!("{now}-{tail}")
 }
 
 fn no_plan(error: &PlanError) -> Failure {

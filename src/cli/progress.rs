@@ -8,7 +8,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::tz::TimeZone;
 
 use super::terminal::{self, Look, clean};
-use crate::engine::progress::Progress;
 use crate::engine::report::Stamp;
 
 /// More live lines than this scroll off a terminal of 24 rows, which redraws what it cannot see.
@@ -16,6 +15,18 @@ const LIVE_LINES: usize = 16;
 
 /// A spinner that turns four times a second is seen to live, and costs nothing over a slow line.
 const TURN: Duration = Duration::from_millis(250);
+
+/// One credential, or one role, has moved.
+pub(crate) struct Line {
+    /// When.
+    pub(crate) at: Stamp,
+    /// `ROLE/NAME` of a credential; a role's name for what is done to a role.
+    pub(crate) id: String,
+    /// What was done: `revoke`, `issue`.
+    pub(crate) step: String,
+    /// What came of it: `accepted`, `refused`.
+    pub(crate) state: String,
+}
 
 /// Shows how far a run has come.
 pub(crate) struct Watch {
@@ -42,10 +53,10 @@ impl Watch {
     }
 
     /// Something has moved.
-    pub(crate) fn show(&self, progress: &Progress) {
-        let text = plain(progress, &self.zone);
+    pub(crate) fn show(&self, moved: &Line) {
+        let text = plain(moved, &self.zone);
         let Some(live) = &self.live else { return terminal::say(&text) };
-        lock(live).show(progress, &text);
+        lock(live).show(moved, &text);
     }
 
     /// A line for people, above whatever is live.
@@ -64,20 +75,16 @@ impl Watch {
 }
 
 impl Live {
-    fn show(&mut self, progress: &Progress, text: &str) {
-        if !self.lines.contains_key(&progress.id) && self.lines.len() >= LIVE_LINES {
+    fn show(&mut self, moved: &Line, text: &str) {
+        if !self.lines.contains_key(&moved.id) && self.lines.len() >= LIVE_LINES {
             return self.above(text);
         }
-        let bar = self.lines.entry(progress.id.clone()).or_insert_with(|| {
+        let bar = self.lines.entry(moved.id.clone()).or_insert_with(|| {
             let bar = self.all.add(ProgressBar::new_spinner().with_style(style()));
             bar.enable_steady_tick(TURN);
             bar
         });
         bar.set_message(text.to_owned());
-        if progress.settled {
-            bar.disable_steady_tick();
-            bar.abandon();
-        }
     }
 
     fn above(&self, text: &str) {
@@ -87,13 +94,13 @@ impl Live {
 }
 
 /// `12:00:01.234 mail-agent/openai  revoke  accepted`, by the reader's clock.
-fn plain(progress: &Progress, zone: &TimeZone) -> String {
+fn plain(moved: &Line, zone: &TimeZone) -> String {
     format!(
         "{} {}  {}  {}",
-        clock(progress.wall, zone),
-        clean(&progress.id),
-        clean(&progress.step),
-        clean(&progress.state)
+        clock(moved.at, zone),
+        clean(&moved.id),
+        clean(&moved.step),
+        clean(&moved.state)
     )
 }
 
@@ -118,16 +125,14 @@ mod tests {
 
     #[test]
     fn a_plain_line_has_time_name_step_and_state() {
-        let progress = Progress {
-            wall: Stamp(Wall(1_795_339_801_234)),
-            elapsed_ms: 1234,
+        let moved = Line {
+            at: Stamp(Wall(1_795_339_801_234)),
             id: "mail-agent/openai".to_owned(),
             step: "revoke".to_owned(),
             state: "accepted\u{1b}[1m".to_owned(),
-            settled: false,
         };
         let zone = TimeZone::fixed(jiff::tz::offset(1));
         let line = "10:30:01.234 mail-agent/openai  revoke  accepted\u{fffd}[1m";
-        assert_eq!(plain(&progress, &zone), line);
+        assert_eq!(plain(&moved, &zone), line);
     }
 }

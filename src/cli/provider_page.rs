@@ -47,12 +47,15 @@ pub(crate) fn page(spec: &Spec, can: &ProviderCapability) -> String {
 
 fn section(page: &mut String, name: &str, kind: &KindCapability) {
     let _ = writeln!(page, "\n{name}: {}", kind.level);
-    let parts: Vec<String> = kind.parts.iter().map(|(name, part)| match part.part_type {
-        PartType::Secret => name.clone(),
-        PartType::Public => format!("{name} (public)"),
-        PartType::Handle => format!("{name} (handle)"),
-    })
-    .collect();
+    let parts: Vec<String> = kind
+        .parts
+        .iter()
+        .map(|(name, part)| match part.part_type {
+            PartType::Secret => name.clone(),
+            PartType::Public => format!("{name} (public)"),
+            PartType::Handle => format!("{name} (handle)"),
+        })
+        .collect();
     line(page, "parts", &parts.join(", "));
     line(page, "order", order(kind.order));
     line(page, "a revocation ends", &kills(kind));
@@ -177,7 +180,8 @@ fn proof(kind: &KindCapability) -> String {
     if kind.ways(Verb::Probe).is_empty() {
         return "none: nothing here can use it".to_owned();
     }
-    let whose = if assumed { "; nothing is known of its flapping, the figures are ours" } else { "" };
+    let whose =
+        if assumed { "; nothing is known of its flapping, the figures are ours" } else { "" };
     format!(
         "refused {refusals} times for {}, waited for {}{effect}{whose}",
         duration(hold_ms),
@@ -188,9 +192,11 @@ fn proof(kind: &KindCapability) -> String {
 fn limits(can: &ProviderCapability) -> String {
     let limits = &can.limits;
     let mut text = format!("{} calls at once", limits.in_flight);
-    for (what, rate) in
-        [("calls", limits.calls), ("revocations", limits.revoke), ("refused probes", limits.refused)]
-    {
+    for (what, rate) in [
+        ("calls", limits.calls),
+        ("revocations", limits.revoke),
+        ("refused probes", limits.refused),
+    ] {
         let Some(Rate { count, per_ms }) = rate else { continue };
         match count {
             0 => text.push_str(&format!(", no {what}")),

@@ -166,7 +166,8 @@ impl Check {
         })?;
         let name = file.file_name().map_or(Path::new(&shown), Path::new).display().to_string();
         let spec = spec::check(&text, &name).map_err(|errors| {
-            Failure::input(rendered(&errors, &shown, &text)).hint("docs/providers.md says what each key means")
+            Failure::input(rendered(&errors, &shown, &text))
+                .hint("docs/providers.md says what each key means")
         })?;
         let mut warnings = Vec::new();
         let catalog = Catalog::builtin()

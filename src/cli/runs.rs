@@ -182,9 +182,10 @@ fn lines(state: &State) -> Result<Vec<Line>, Failure> {
 fn line(state: &State, summary: RunSummary) -> Line {
     let holder = match summary.closed {
         Some(_) => None,
-        None => summary.roles.iter().find_map(|role| {
-            state.holder(role).filter(|holder| holder.run == summary.run)
-        }),
+        None => summary
+            .roles
+            .iter()
+            .find_map(|role| state.holder(role).filter(|holder| holder.run == summary.run)),
     };
     // What cannot be read is listed all the same, without figures.
     let report = match summary.closed {

@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest() {
-        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["long".to_owned(), "\u{7}".to_owned()]];
+        let rows =
+            [vec!["a".to_owned(), "1".to_owned()], vec!["long".to_owned(), "\u{7}".to_owned()]];
         assert_eq!(plain(&["N", "VALUE"], &rows), "N     VALUE\na     1\nlong  \u{fffd}\n");
         assert_eq!(
             ticket(&["N", "VALUE"], &rows),

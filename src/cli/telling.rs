@@ -1,14 +1,10 @@
 //! What a run's events look like while they happen.
 
-use super::progress::Watch;
+use super::progress::{Line, Watch};
 use crate::drive::Observer;
-use crate::engine::call::{
-    Answer, Call, Event, Fault, Liveness, PlaceState, RoleIndex, Task, Told, Verb, What,
-};
+use crate::engine::call::PlaceState;
 use crate::engine::in_words;
-use crate::engine::progress::Progress;
-use crate::engine::report::Stamp;
-use crate::engine::run::Run;
+use crate::engine::progress::{Happened, Outcome, Progress, Step};
 
 /// Turns events into lines.
 pub(crate) struct Telling<'w> {
@@ -22,99 +18,69 @@ impl<'w> Telling<'w> {
 }
 
 impl Observer for Telling<'_> {
-    fn happened(&self, run: &Run, event: &Event, call: Option<&Call>) {
-        let elapsed_ms = run.now().0;
-        let say = |id: String, step: &str, state: String, settled: bool| {
-            let wall = Stamp(event.wall);
-            let step = step.to_owned();
-            self.watch.show(&Progress { wall, elapsed_ms, id, step, state, settled });
-        };
-        match (&event.what, call) {
-            (What::Answered(_, answer), Some(call)) => {
-                let Some(step) = step(&call.task) else { return };
-                say(id(run, call), step, state(answer), false);
+    fn happened(&self, progress: &Progress) {
+        match &progress.what {
+            Happened::Answered { of, step, outcome } => {
+                let Some(step) = words(*step) else { return };
+                self.watch.show(&Line {
+                    at: progress.at,
+                    id: of.name().to_owned(),
+                    step: step.to_owned(),
+                    state: state(outcome),
+                });
             }
-            (What::Told(Told::JournalLost), _) => {
+            Happened::JournalLost => {
                 self.watch.line("warning: the journal cannot be written; nothing new is issued");
             }
-            (What::Resumed, _) => self.watch.line("taken up where the journal ends"),
-            _ => {}
+            Happened::TakenUp => self.watch.line("taken up where the journal ends"),
+            Happened::Began | Happened::StopAsked | Happened::DoneByHand(_) => {}
         }
     }
 }
 
-fn id(run: &Run, call: &Call) -> String {
-    let plan = run.plan();
-    let role = |RoleIndex(index): RoleIndex| {
-        plan.roles.get(index as usize).map_or_else(String::new, |role| role.name.clone())
-    };
-    match (&call.task, call.subject) {
-        (Task::Stop { role: index, .. } | Task::Preserve { role: index, .. }, _) => role(*index),
-        (_, Some(subject)) => {
-            plan.planned(subject).map_or_else(String::new, |planned| planned.id.clone())
-        }
-        (_, None) => call.account.clone(),
-    }
-}
-
-/// The verb as people say it; none for what nobody needs to see.
-fn step(task: &Task) -> Option<&'static str> {
-    Some(match task {
-        Task::Read { .. } => return None,
-        Task::Generate { .. } => "generate",
-        Task::Deliver(_) => "deliver",
-        Task::Stop { .. } => "stop the agent",
-        Task::Preserve { .. } => "save the evidence",
-        Task::Ask(request) => match request.at.verb {
-            Verb::Probe if request.parties.get("it").is_some_and(|it| it.made_up) => {
-                "use a made-up one"
-            }
-            Verb::Probe => {
-                let it = request.parties.get("it");
-                if it == request.parties.get("old") {
-                    "use the old one"
-                } else if it == request.parties.get("new") {
-                    "use the new one"
-                } else {
-                    "use the control"
-                }
-            }
-            Verb::Find => "list",
-            Verb::Learn => "learn",
-            Verb::Issue => "issue",
-            Verb::Roll => "roll",
-            Verb::Finish => "finish",
-            Verb::Revoke => "revoke",
-            Verb::Evict => "evict",
-            Verb::Login | Verb::Consent => return None,
-        },
+/// The step as people say it; none for what nobody needs to see.
+fn words(step: Step) -> Option<&'static str> {
+    Some(match step {
+        Step::Read | Step::Login | Step::Consent => return None,
+        Step::Generate => "generate",
+        Step::Deliver => "deliver",
+        Step::StopAgent => "stop the agent",
+        Step::SaveEvidence => "save the evidence",
+        Step::UseMadeUp => "use a made-up one",
+        Step::UseOld => "use the old one",
+        Step::UseNew => "use the new one",
+        Step::UseControl => "use the control",
+        Step::List => "list",
+        Step::Learn => "learn",
+        Step::Issue => "issue",
+        Step::Roll => "roll",
+        Step::Finish => "finish",
+        Step::Revoke => "revoke",
+        Step::Evict => "evict",
     })
 }
 
-fn state(answer: &Answer) -> String {
-    match answer {
-        Answer::Held(_) => "held".to_owned(),
-        Answer::Saw(Liveness::Alive(_), _) => "accepted".to_owned(),
-        Answer::Saw(Liveness::Restricted(_), _) => "accepted, without the right".to_owned(),
-        Answer::Saw(Liveness::Dead { .. }, _) => "refused".to_owned(),
-        Answer::Saw(Liveness::Unclear(why), _) => format!("no clear answer: {}", in_words(why)),
-        Answer::Found { rows, complete } => match complete {
-            true => format!("{} found", rows.len()),
-            false => format!("{} found, and not all were read", rows.len()),
-        },
-        Answer::Issued(_) => "issued, sealed".to_owned(),
-        Answer::Took(_) | Answer::Done => "accepted".to_owned(),
-        Answer::Placed(places) => {
+fn state(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Held => "held".to_owned(),
+        Outcome::Accepted(_) | Outcome::Done => "accepted".to_owned(),
+        Outcome::Restricted(_) => "accepted, without the right".to_owned(),
+        Outcome::Refused { .. } => "refused".to_owned(),
+        Outcome::Unclear(why) => format!("no clear answer: {}", in_words(why)),
+        Outcome::Found { count, complete: true } => format!("{count} found"),
+        Outcome::Found { count, .. } => format!("{count} found, and not all were read"),
+        Outcome::Issued { .. } => "issued, sealed".to_owned(),
+        Outcome::Delivered(places) => {
             let least = places.iter().map(|place| place.state).min();
             least.map_or("nowhere to go", place).to_owned()
         }
-        Answer::Saved { gaps, .. } if gaps.is_empty() => "saved, sealed".to_owned(),
-        Answer::Saved { gaps, .. } => format!("saved but for {}, sealed", gaps.len()),
-        Answer::Gone => "was gone already".to_owned(),
-        Answer::Fault(Fault::NotSent(why)) => format!("not sent: {}", in_words(why)),
-        Answer::Fault(Fault::Unknown(why)) => format!("answer lost: {}", in_words(why)),
-        Answer::Fault(Fault::Throttled(_)) => "told to wait".to_owned(),
-        Answer::Fault(Fault::Refused(why)) => in_words(why),
+        Outcome::Saved { gaps: 0 } => "saved, sealed".to_owned(),
+        Outcome::Saved { gaps } => format!("saved but for {gaps}, sealed"),
+        Outcome::Gone => "was gone already".to_owned(),
+        Outcome::NotSent(why) => format!("not sent: {}", in_words(why)),
+        Outcome::Lost(why) => format!("answer lost: {}", in_words(why)),
+        Outcome::Throttled { .. } => "told to wait".to_owned(),
+        Outcome::Denied(why) => in_words(why),
     }
 }
 

@@ -25,10 +25,10 @@ mod folder;
 mod oauth;
 
 /// The role that went wrong.
-pub(crate) const ROLE: &str = "mail-agent";
+pub const ROLE: &str = "mail-agent";
 
 /// The running lab. Dropping it ends the servers and removes the folder.
-pub(crate) struct Lab {
+pub struct Lab {
     folder: PathBuf,
     _removed_on_drop: TempDir,
     acme: Arc<Acme>,
@@ -41,7 +41,7 @@ pub(crate) struct Lab {
 /// The lab cannot be built on this machine.
 #[derive(Debug, thiserror::Error)]
 #[error("demo lab: cannot {doing}")]
-pub(crate) struct CannotStart {
+pub struct CannotStart {
     doing: &'static str,
     #[source]
     cause: io::Error,
@@ -101,7 +101,7 @@ impl Lab {
     ///
     /// # Errors
     /// [`CannotStart`] if no port or no temporary folder can be had.
-    pub(crate) async fn start() -> Result<Self, CannotStart> {
+    pub async fn start() -> Result<Self, CannotStart> {
         let (stop, stopped) = watch::channel(());
         let acme = Acme::new(Honesty::Honest);
         let archive = Acme::new(Honesty::Liar);
@@ -136,12 +136,12 @@ impl Lab {
     }
 
     /// The inventory to run with.
-    pub(crate) fn inventory_path(&self) -> PathBuf {
+    pub fn inventory_path(&self) -> PathBuf {
         self.folder().join(folder::INVENTORY)
     }
 
     /// A state directory that is the lab's own, 0700.
-    pub(crate) fn state_dir(&self) -> PathBuf {
+    pub fn state_dir(&self) -> PathBuf {
         self.folder().join(folder::STATE)
     }
 

@@ -351,7 +351,96 @@ pub struct KindCapability {
     pub level: String,
 }
 
+impl ProofRule {
+    /// Where nothing is known of a provider: three refusals are no accident; 60 s is longer than
+    /// most caches flap and is marked as assumed; ten minutes is as long as a person waits; sixty
+    /// probes of one credential stay below what providers call abuse.
+    pub const ASSUMED: Self = Self {
+        refusals: 3,
+        hold_ms: 60_000,
+        give_up_ms: 600_000,
+        probes: 60,
+        assumed: true,
+        from_inventory: false,
+    };
+}
+
+impl StepCapability {
+    /// A call that this actor authenticates, in which nobody else takes part; sent once.
+    pub fn new(actor: Actor) -> Self {
+        let party = match &actor {
+            Actor::Admin(None) => Some("admin".to_owned()),
+            Actor::Admin(Some(name)) => Some(format!("admin.{name}")),
+            Actor::Old => Some("old".to_owned()),
+            Actor::New => Some("new".to_owned()),
+            Actor::Client => Some("client".to_owned()),
+            Actor::It | Actor::Live | Actor::None => None,
+        };
+        Self {
+            actor,
+            parties: party.into_iter().collect(),
+            needs: Vec::new(),
+            takes: Vec::new(),
+            again: false,
+            secret_in_url: false,
+        }
+    }
+}
+
+impl Way {
+    /// These calls, in order, for as sure as `seen` says.
+    pub fn new(steps: Vec<StepCapability>, seen: Seen) -> Self {
+        Self { steps, seen, privilege: None, blast: None, person: false }
+    }
+}
+
+impl ProviderCapability {
+    /// A provider that can do nothing yet: no kinds, no vars, no hosts, four calls at once. For
+    /// a caller's own [`crate::provider::Provider`], which fills in the rest.
+    pub fn new(id: &str, name: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            file: id.to_owned(),
+            name: name.to_owned(),
+            sha256: String::new(),
+            hosts: Vec::new(),
+            hosts_from_inventory: false,
+            base_missing: false,
+            vars: BTreeMap::new(),
+            // What a provider file allows that says nothing.
+            limits: Limits { in_flight: 4, calls: None, revoke: None, refused: None },
+            kinds: BTreeMap::new(),
+        }
+    }
+}
+
 impl KindCapability {
+    /// A kind with one secret part, `secret`, and no verbs: nothing can be done to it but by hand.
+    /// Its death is proved as [`ProofRule::ASSUMED`] says.
+    pub fn new(class: Class) -> Self {
+        let secret = Part { part_type: PartType::Secret, optional: false };
+        Self {
+            class,
+            parts: [("secret".to_owned(), secret)].into(),
+            generates: false,
+            admin: BTreeMap::new(),
+            client: Vec::new(),
+            order: Order::Any,
+            blast: Blast { kills: Radius::Token, key: Vec::new() },
+            overlap: None,
+            lives: None,
+            minted: BTreeMap::new(),
+            proof: ProofRule::ASSUMED,
+            warn: Vec::new(),
+            verbs: BTreeMap::new(),
+            effect: Effect::None,
+            tells_identity: false,
+            issue_by_hand: None,
+            revoke_by_hand: None,
+            level: "by-hand".to_owned(),
+        }
+    }
+
     /// The ways of a verb, best first; empty where the kind has none.
     pub fn ways(&self, verb: Verb) -> &[Way] {
         self.verbs.get(&verb).map_or(&[], Vec::as_slice)

@@ -77,12 +77,13 @@ impl Plan {
                         .values()
                         .any(|place| files.contains(&(place.scheme.clone(), place.path.clone())))
                 });
-            (planned.withheld, planned.deliver_to) = (withheld, delivered);
+            planned.deliver_to = delivered;
             planned.deliver &= !planned.deliver_to.is_empty();
-            let held = planned.withheld.iter().flat_map(|places| places.values());
+            let held = withheld.iter().flat_map(|places| places.values());
             self.warnings.extend(held.map(|place| {
                 format!("{}: {place} is the contained role's, and filled by a restore", planned.id)
             }));
+            planned.withheld.extend(withheld);
         }
     }
 }

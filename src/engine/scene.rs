@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Party, Reason, RoleIndex, Row, Subject, Time, Values, Verb, Wall, Why};
 use super::capability::{Actor, Effect, PartType, StepCapability, Way};
-use super::credential::{Issued, Machine, Side, Steps, Try};
+use super::credential::{Machine, Side, Steps, Try};
 use super::plan::{Acting, KnownSide, Phase, Plan, Planned, PlannedKind};
 use super::queue::Lane;
 use super::report::{Mode, Revoke};
@@ -414,11 +414,11 @@ impl Scene<'_> {
                 .find(|row| !row.revoked && row.label.as_deref() == Some(label.as_str()));
         }
         let before = self.lists.before(self.subject)?;
-        let others_make = self.lists.members_of(self.subject).iter().any(|other| {
-            *other != self.subject
-                && self.machines.get(other.0 as usize).is_some_and(|other| {
-                    other.issue.sent || other.issued == Issued::Looking || other.missing > 0
-                })
+        // A provider may list several kinds in one: what another issue made is not ours to end.
+        let others_make = (0..).map(Subject).zip(self.machines).any(|(other, machine)| {
+            other != self.subject
+                && machine.makes_unanswered()
+                && at_provider(self.plan, other, &self.kind.provider)
         });
         if others_make {
             return None;
@@ -449,6 +449,12 @@ impl PlannedKind {
 pub(super) fn lists_labels(kind: &PlannedKind) -> bool {
     let steps = kind.can.ways(Verb::Find).iter().flat_map(|way| &way.steps);
     steps.into_iter().any(|step| step.takes.iter().any(|name| name == "label"))
+}
+
+/// Whether a credential of the run is this provider's.
+pub(super) fn at_provider(plan: &Plan, subject: Subject, provider: &str) -> bool {
+    let kind = plan.planned(subject).and_then(|planned| plan.kind(planned.kind));
+    kind.is_some_and(|kind| kind.provider == provider)
 }
 
 fn makes(verb: Verb) -> bool {

@@ -209,11 +209,6 @@ impl Lists {
         self.list(subject)?.handles_before.as_ref()
     }
 
-    /// Everybody of this credential's list.
-    pub(super) fn members_of(&self, subject: Subject) -> &[Subject] {
-        self.list(subject).map_or(&[], |list| &list.members)
-    }
-
     /// Whether the second reading of this credential's list is over, or there is none.
     pub(super) fn swept(&self, subject: Subject) -> bool {
         self.list(subject).is_none_or(|list| {

@@ -275,7 +275,10 @@ const SCHEMES: [(&str, Rule); 11] = [
 const FORM: &str = "write SCHEME:PATH, such as dotenv:/srv/agent/.env#API_KEY";
 
 fn rule(scheme: &str) -> Option<Rule> {
-    SCHEMES.iter().find(|(known, _)| *known == scheme).map(|(_, rule)| *rule)
+    let known = SCHEMES.iter().find(|(known, _)| *known == scheme).map(|(_, rule)| *rule);
+    // A program that brings a store of its own names it so, and no slip in another looks like it.
+    let own = || scheme.strip_prefix("x-").filter(|name| !name.is_empty()).map(|_| Rule::Any);
+    known.or_else(own)
 }
 
 fn no_reference(text: &str) -> BadReference {

@@ -132,7 +132,7 @@ impl State {
     }
 
     /// Who holds a role at this moment; none where nobody does.
-    pub fn holder(&self, role: &str) -> Option<Holder> {
+    pub(crate) fn holder(&self, role: &str) -> Option<Holder> {
         let mut file = File::open(self.lock_path(role)?).ok()?;
         let holder = read_holder(&mut file)?;
         // A crash leaves its words behind, and not its lock. Shared, and gone at once: it keeps

@@ -67,7 +67,7 @@ impl State {
     ///
     /// # Errors
     /// What the disk brings.
-    pub fn issued_handles(&self) -> Result<Vec<(String, String)>, JournalError> {
+    pub(crate) fn issued_handles(&self) -> Result<Vec<(String, String)>, JournalError> {
         let connection = self.database.lock();
         let mut select = connection.prepare_cached(
             "SELECT DISTINCT one.value ->> '$.provider', one.value ->> '$.new.handle'

@@ -2,15 +2,19 @@
 
 use std::env;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use rand::distr::SampleString as _;
+
 use super::database::{Database, create_private_dir};
 use super::key;
-use crate::seal::{Seal, SealError};
+use crate::engine::plan::Options;
+use crate::seal::{Keys, Seal, SealError};
 use crate::secret::{FingerprintKey, Parts, Secret};
 
 /// How long a process waits for another one that is setting up the same directory, which takes
@@ -215,12 +219,41 @@ impl State {
         FingerprintKey::new(self.fingerprint.duplicate())
     }
 
+    /// All that a [`crate::world::LiveWorld`] needs of this installation.
+    pub fn keys(&self) -> Keys {
+        Keys {
+            seal: Arc::clone(&self.seal),
+            fingerprints: self.fingerprints(),
+            evidence: self.evidence_dir(),
+        }
+    }
+
+    /// Options of a new run of these roles: a name of its own, this installation's, and which of
+    /// the roles stay contained. All else is as a responder leaves it who says nothing.
+    pub fn options(&self, roles: &[String]) -> Options {
+        let marked = |role: &&String| self.contained(role).ok().flatten().is_some();
+        Options {
+            run: run_id(),
+            installation: self.installation(),
+            contained: roles.iter().filter(marked).cloned().collect(),
+            ..Options::default()
+        }
+    }
+
     /// Six hexadecimal digits that tell this installation's labels from another's.
     pub fn installation(&self) -> String {
         let mut id = self.fingerprints().of(&Parts::default());
         id.truncate(6);
         id
     }
+}
+
+/// `20261122-093000-k3f9`: sorts by time, and four letters tell two responders apart who start in
+/// the same second.
+pub fn run_id() -> String {
+    let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    let tail = rand::distr::Alphanumeric.sample_string(&mut rand::rng(), 4).to_lowercase();
+    format!("{now}-{tail}")
 }
 
 /// Whoever can write the directory can replace the keys in it.
@@ -291,6 +324,41 @@ fn remove_unfinished(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Adds recipients to the file of that name in the directory, which is made where it is missing.
+/// Those that are there stay.
+///
+/// # Errors
+/// [`StateError::Seal`] for one that is no age recipient, and then nothing is written; what the
+/// disk brings.
+pub(crate) fn add_recipients(dir: &Path, more: &[String]) -> Result<State, StateError> {
+    let state = State::open(dir)?;
+    let path = dir.join("recipients");
+    let unusable = |source| StateError::Unusable { path: path.clone(), source };
+    let key = key::read_or_make(dir, "key", || Ok(Seal::make_key()))?;
+    Seal::new(&key, more)?;
+    let known = recipients(dir)?;
+    let new: Vec<&String> = more.iter().filter(|one| !known.contains(one)).collect();
+    if new.is_empty() {
+        return Ok(state);
+    }
+    let mut text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(unusable(source)),
+    };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    for one in new {
+        text.push_str(one);
+        text.push('\n');
+    }
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(unusable)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(unusable)?;
+    file.persist(&path).map_err(|error| unusable(error.error))?;
+    State::open(dir)
 }
 
 /// The file `recipients`: one `age1...` a line, `#` begins a comment.

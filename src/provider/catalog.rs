@@ -8,10 +8,11 @@ use std::sync::Arc;
 use url::Url;
 
 use super::http::{Live, Now, SpecProvider};
-use super::spec::{Base, Spec, SpecError, capability, check, did_you_mean, rate};
+use super::spec::{self, Base, Spec, SpecError, capability, did_you_mean, rate};
 use super::{Driver, Provider, SharedClients};
 use crate::engine::capability::{Capabilities, ProviderCapability};
-use crate::inventory::ProviderAt;
+use crate::engine::check;
+use crate::inventory::{Inventory, Problem, ProviderAt};
 
 /// One line per file in `providers/`; a test holds this list against the folder.
 macro_rules! builtin {
@@ -72,7 +73,7 @@ impl Catalog {
         let mut catalog = Self::default();
         let mut wrong = Vec::new();
         for (id, text) in BUILTIN {
-            match check(text, &format!("{id}.toml")) {
+            match spec::check(text, &format!("{id}.toml")) {
                 Ok(spec) => drop(catalog.specs.insert(spec.id.clone(), Arc::new(spec))),
                 Err(errors) => wrong.extend(errors),
             }
@@ -116,7 +117,7 @@ impl Catalog {
     /// # Errors
     /// What is wrong with it.
     pub fn add(&mut self, text: &str, file_name: &str) -> Result<(), Vec<SpecError>> {
-        let spec = check(text, file_name)?;
+        let spec = spec::check(text, file_name)?;
         let at_id = |message: String, hint: &str| {
             let span = text.find("id").map_or(0..0, |at| at..at + 2);
             let line = text.get(..span.start).unwrap_or("").matches('\n').count() + 1;
@@ -292,6 +293,17 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Holds an inventory against what these providers can do: adds to
+    /// [`Inventory::problems`] what only the providers can tell, each at its place in `text`, the
+    /// one that was parsed, and fills in what may be left out.
+    pub fn check(&self, inventory: &mut Inventory, text: &str) {
+        let of_providers = self.problems.iter();
+        inventory.problems.extend(of_providers.map(|problem| {
+            Problem::of_provider(problem.span.clone(), &problem.message, problem.hint.clone())
+        }));
+        check::check(inventory, &self.capabilities, text);
+    }
+
     /// The provider of that id in this run.
     pub fn provider(&self, id: &str) -> Option<Arc<dyn Provider>> {
         self.providers.get(id).cloned()

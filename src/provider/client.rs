@@ -3,41 +3,84 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Clients shared by every provider.
+use reqwest::{Client, ClientBuilder};
+
+/// Clients shared by every provider. Whoever made them, they follow no redirect, repeat nothing,
+/// keep no cookies, and believe no certificate that does not check out.
 #[derive(Clone)]
 pub struct Clients {
-    /// For everything but probes of the old credential.
-    pub calls: reqwest::Client,
-    /// For probes of the old credential: some servers bind authentication to the connection, so
-    /// what was opened for another credential must not carry this one.
-    pub probes: reqwest::Client,
+    pub(crate) calls: Client,
+    pub(crate) probes: Client,
 }
 
-/// The system's TLS roots cannot be used.
+/// The system's TLS roots cannot be used, or the recipe is wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("no HTTP client can be built on this machine")]
 pub struct NoClient(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Clients {
-    /// Builds both from one recipe.
+    /// Both from the recipe of this crate: the platform's TLS roots, its resolver, no proxy.
     ///
     /// # Errors
     /// [`NoClient`] if the platform offers no TLS roots.
     pub fn new() -> Result<Self, NoClient> {
-        Ok(Self { calls: build()?, probes: build()? })
+        Self::from_recipe(|builder| builder)
+    }
+
+    /// Both from a caller's recipe: a proxy, TLS roots of its own, a resolver, a source address.
+    /// It is given the builder of [`Clients::new`] and called twice, once for each pool.
+    ///
+    /// The rules are laid on top of what it returns, whatever that is: a redirect would carry a
+    /// secret to a host that no plan has named, a hidden retry would do twice what was written
+    /// once, a cookie would let one credential answer for another. Drivers that speak no HTTP
+    /// (Redis, SQL) connect by themselves and take nothing from it.
+    ///
+    /// ```
+    /// # use rotate::provider::Clients;
+    /// let proxy = reqwest::Proxy::all("http://127.0.0.1:3128")?;
+    /// let clients = Clients::from_recipe(|builder| builder.proxy(proxy.clone()))?;
+    /// # drop(clients);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`NoClient`] if no client comes of it.
+    pub fn from_recipe(recipe: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Self, NoClient> {
+        Ok(Self { calls: build(&recipe)?, probes: build(&recipe)? })
+    }
+
+    /// For everything but probes of the old credential.
+    pub fn calls(&self) -> &Client {
+        &self.calls
+    }
+
+    /// For probes of the old credential: some servers bind authentication to the connection, so
+    /// what was opened for another credential must not carry this one.
+    pub fn probes(&self) -> &Client {
+        &self.probes
     }
 }
 
-fn build() -> Result<reqwest::Client, NoClient> {
+fn build(recipe: &impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, NoClient> {
     // A process-wide provider is the binary's to choose; a library that finds none takes ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
+    let ours = Client::builder()
         .no_proxy()
         // Five seconds to connect: three SYN retransmissions; a host that needs more is down.
         .connect_timeout(Duration::from_secs(5))
-        .user_agent(concat!("rotate/", env!("CARGO_PKG_VERSION")))
+        .user_agent(concat!("rotate/", env!("CARGO_PKG_VERSION")));
+    recipe(ours)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .cookie_store(false)
+        // It would log every byte on the wire.
+        .connection_verbose(false)
+        .tls_sslkeylogfile(false)
+        // A configuration that was made elsewhere would check what it likes.
+        .tls_backend_rustls()
+        .tls_danger_accept_invalid_certs(false)
+        .tls_danger_accept_invalid_hostnames(false)
         .build()
         .map_err(|error| NoClient(Box::new(error)))
 }

@@ -12,6 +12,7 @@ mod aws_iam;
 pub mod catalog;
 mod client;
 pub mod http;
+mod native;
 pub mod oauth;
 mod redis;
 pub mod spec;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::engine::call::{Fault, PlaceState, Reason, Why};
-use crate::inventory::SecretRef;
+use crate::inventory::{Inventory, SecretRef, VarValue};
 use crate::secret::Secret;
 
 mod atomic;
@@ -122,6 +122,20 @@ impl Stores {
         let value = self.read(from).await?;
         let text = std::str::from_utf8(value.expose()).map_err(|_| Reason::Unreadable)?;
         Ok(text.to_owned())
+    }
+
+    /// Puts the values of vars that are references in their place: they are public, and a plan
+    /// holds them as values. One that cannot be read stays as it is, and the plan says so.
+    pub async fn read_vars(&self, inventory: &mut Inventory) {
+        let roles = inventory.roles.values_mut().flat_map(|role| &mut role.credentials);
+        for credential in roles.chain(inventory.admins.values_mut()) {
+            for value in credential.vars.values_mut() {
+                let VarValue::Reference(reference) = value else { continue };
+                if let Ok(read) = self.read_public(reference).await {
+                    *value = VarValue::Literal(read.into());
+                }
+            }
+        }
     }
 
     /// Reads one value.

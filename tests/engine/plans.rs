@@ -73,6 +73,8 @@ fn what_kills_too_wide_is_left_out_unless_the_responder_says_so() {
     let mut sim = Sim::contain(&wide(Bench::of(&text)));
     let report = sim.finish();
     assert_eq!((sim.first(Verb::Revoke, "a"), report.exit_code), (None, 4));
+    let todo = &report.credentials[0].todo[0].what;
+    assert!(todo.ends_with("everything of its user: run again with --max-blast user"), "{todo}");
     let said = wide(Bench::of(&text)).options(|options| options.max_blast = Some(Radius::User));
     assert_eq!(said.contain().credentials[0].ways_left_out, [] as [u16; 0]);
 }

@@ -224,3 +224,27 @@ proptest! {
         prop_assert_eq!(report.exit_code, 0, "{:#?}", report.credentials);
     }
 }
+
+/// Found by these properties: a password that was set without an answer stood in the keys' list,
+/// and was ended as the lost key.
+#[test]
+fn what_another_kind_made_is_not_taken_for_ours() {
+    let world = World {
+        manners: Manners {
+            latency: 50,
+            lag: 41_061,
+            lose_issues: 2,
+            lose_issue_requests: 2,
+            lose_revokes: 1,
+            ..Manners::default()
+        },
+        kinds: vec!["password", "nameless"],
+        mode: Mode::Rehearse,
+        deliver: false,
+        burned_admin: false,
+        in_flight: 1,
+        revokes: None,
+        blows: Vec::new(),
+    };
+    play(&world).unwrap().no_orphan();
+}

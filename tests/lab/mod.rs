@@ -12,6 +12,7 @@ use std::env;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+mod django;
 mod fake;
 mod fake_openai;
 mod fake_slack;
@@ -21,6 +22,7 @@ mod redis;
 mod server;
 mod wire;
 
+pub(crate) use django::{Django, django, django_over};
 pub(crate) use fake::{Manners, Seen};
 pub(crate) use fake_openai::{FakeOpenAi, OpenAiKey};
 pub(crate) use fake_slack::FakeSlack;

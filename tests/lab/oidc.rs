@@ -1,9 +1,6 @@
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
+use std::process::Command;
 
-use super::server::{START, Server};
+use super::server::{Server, piped};
 use super::{cache, missing, source};
 
 /// node-oidc-provider, a certified OAuth and OpenID Connect server.
@@ -35,28 +32,8 @@ pub(crate) fn oidc() -> Option<Oidc> {
         missing("oidc-provider");
         return None;
     }
-    let mut child = Command::new("node")
-        .arg(source("tests/lab/oidc/server.mjs"))
-        .arg(packages)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("node cannot be started: {error}"));
-    let output = child.stdout.take().unwrap();
-    // From here on a panic ends it: its standard input closes.
-    let server = Server { child, port: 0 };
-    let (said, ready) = mpsc::channel();
-    // Reads on to the end, so that the server never writes into a full or closed pipe.
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if let Some(issuer) = line.strip_prefix("ready ") {
-                let _ = said.send(issuer.to_owned());
-            }
-        }
-    });
-    let issuer = ready
-        .recv_timeout(START)
-        .unwrap_or_else(|_| panic!("oidc-provider is not ready after {START:?}"));
+    let mut command = Command::new("node");
+    command.arg(source("tests/lab/oidc/server.mjs")).arg(packages);
+    let (server, issuer) = piped("oidc-provider", command);
     Some(Oidc { issuer, _server: server })
 }

@@ -1,6 +1,8 @@
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Six times what the slowest of them (moto) took on a loaded machine with two cores.
@@ -45,6 +47,32 @@ impl Server {
         }
         panic!("{name} ended at once, three times");
     }
+}
+
+/// Starts a server that chooses its own port, prints `ready ADDRESS`, and ends when its standard
+/// input does; waits for that address.
+pub(super) fn piped(name: &str, mut command: Command) -> (Server, String) {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+    let output = child.stdout.take().unwrap();
+    // From here on a panic ends it: its standard input closes.
+    let server = Server { child, port: 0 };
+    let (said, ready) = mpsc::channel();
+    // Reads on to the end, so that the server never writes into a full or closed pipe.
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some(address) = line.strip_prefix("ready ") {
+                let _ = said.send(address.to_owned());
+            }
+        }
+    });
+    let address =
+        ready.recv_timeout(START).unwrap_or_else(|_| panic!("{name} is not ready after {START:?}"));
+    (server, address)
 }
 
 impl Drop for Server {

@@ -41,7 +41,7 @@ pub(crate) fn give_client(host: &Host) {
 }
 
 pub(crate) fn http() -> reqwest::Client {
-    rotate::provider::Clients::new().unwrap().calls
+    rotate::provider::Clients::new().unwrap().calls().clone()
 }
 
 /// What an endpoint answers to a form, asked by a client.

@@ -144,8 +144,8 @@ fn one_that_never_answers_delays_no_other() {
     insta::assert_snapshot!(outcome.table(), @r"
     contain exit 3
     mail-agent/cache: dead, revoke accepted, control new, made-up refused; new held
-    mail-agent/model: unproven, revoke none, control null, made-up null; new not-issued
-      why: not probed: no answer in time; nothing was revoked
+    mail-agent/model: unproven, revoke not-sent, control null, made-up null; new not-issued
+      why: not probed: no answer in time; the revocation was not sent
       todo: revoke the old mail-agent/model; Project proj_1 > Members > delete the service account; https://platform.openai.com/settings/organization/projects
       todo: issue a new mail-agent/model; Project proj_1 > API keys > new service account named [label]; https://platform.openai.com/settings/organization/projects
     ");

@@ -31,8 +31,10 @@ const ORPHAN_FAILURES: u32 = 4;
 /// bit.
 const LIST_MS: u64 = 30_000;
 
-/// How long the last list waits after a lost answer: what was made then stands in it by then.
-pub(in crate::engine) const SETTLE_MS: u64 = 10_000;
+/// How long the last list waits after a lost answer, so that what was made then stands in it.
+/// Nobody promises how far a list lags behind; changes at AWS IAM were seen after 4 s, and half a
+/// minute is far beyond that.
+pub(in crate::engine) const SETTLE_MS: u64 = 30_000;
 
 impl Machine {
     pub(super) fn issue(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {

@@ -60,7 +60,7 @@ impl Machine {
     }
 
     /// What a revocation is that ran out of time.
-    fn unfinished(&self) -> Revoke {
+    pub(in crate::engine) fn unfinished(&self) -> Revoke {
         if self.steps.lost || self.steps.sent || self.steps.step > 0 {
             Revoke::Lost
         } else if !self.steps.refused.is_empty() {
@@ -165,9 +165,12 @@ impl Machine {
         match Outcome::from(answer) {
             Outcome::Done(values) => {
                 self.taken.extend(values);
-                self.revoke_step_done(scene);
+                if self.revoke_step_done(scene) {
+                    self.half_revoked = None;
+                }
             }
-            Outcome::Brought(_) | Outcome::Gone => self.revoke_step_done(scene),
+            // What half a way has disabled looks gone to the next.
+            Outcome::Brought(_) | Outcome::Gone => drop(self.revoke_step_done(scene)),
             Outcome::NotSent(why) => self.retry(scene, Verb::Revoke, why),
             Outcome::Throttled => {}
             Outcome::Lost(why) => {
@@ -182,17 +185,23 @@ impl Machine {
             Outcome::Refused(why) => {
                 self.unreached = None;
                 self.revoke_why = Some(why.clone());
+                if self.steps.step > 0 {
+                    self.half_revoked = Some(why.clone());
+                }
                 self.next_way(Verb::Revoke, why);
             }
         }
     }
 
-    fn revoke_step_done(&mut self, scene: &Scene<'_>) {
+    /// True when the way is through.
+    fn revoke_step_done(&mut self, scene: &Scene<'_>) -> bool {
         self.unreached = None;
-        if self.step_done(scene, Verb::Revoke) {
+        let through = self.step_done(scene, Verb::Revoke);
+        if through {
             self.revoked_way = Some(self.steps.way);
             self.accept_revocation(scene);
         }
+        through
     }
 
     pub(super) fn accept_revocation(&mut self, scene: &Scene<'_>) {

@@ -214,6 +214,8 @@ pub(in crate::engine) struct Machine {
     pub(in crate::engine) revoke: Revoke,
     /// The way that was accepted.
     pub(in crate::engine) revoked_way: Option<u16>,
+    /// Why a way was left after some of its steps, where nothing has finished its work since.
+    pub(in crate::engine) half_revoked: Option<Why>,
     /// When it was accepted.
     pub(in crate::engine) revoked: Option<(Time, Wall)>,
     /// Why it was not.
@@ -328,6 +330,11 @@ impl Machine {
     /// Whether a new one is there to be used.
     pub(in crate::engine) fn has_new(&self) -> bool {
         self.issued == Issued::Yes
+    }
+
+    /// Something may have been made of which no answer says what it is.
+    pub(in crate::engine) fn makes_unanswered(&self) -> bool {
+        self.issue.sent || self.issued == Issued::Looking || self.lost_issues() > 0
     }
 
     /// Issues whose answer was lost, and of which nothing was seen since.

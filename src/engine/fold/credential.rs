@@ -68,7 +68,7 @@ impl Run {
         Old {
             fingerprint: Some(machine.old.fingerprint.clone()).filter(|print| !print.is_empty()),
             handle: machine.old.handle.clone(),
-            revoke: if machine.done_by_hand { Revoke::ByHand } else { machine.revoke },
+            revoke: revocation(planned, machine),
             verdict: said,
             why,
             revoked_at: machine.revoked.map(|(_, wall)| Stamp(wall)),
@@ -160,7 +160,7 @@ impl Run {
             only_expires: kind.can.only_expires(),
         };
         let (said, because) = verdict(&evidence);
-        (said, why(said, because, kind, machine))
+        (said, why(said, because, kind, (machine, revocation(planned, machine))))
     }
 
     fn new_one(&self, planned: &Planned, kind: &PlannedKind, machine: &Machine) -> New {
@@ -267,6 +267,17 @@ fn residual(kind: &PlannedKind, machine: &Machine, mode: Mode) -> Option<Vec<Res
         })
         .collect();
     (!children.is_empty()).then_some(children)
+}
+
+/// What became of the revocation: one that was left before it was sent is said to be that.
+fn revocation(planned: &Planned, machine: &Machine) -> Revoke {
+    let revokes = planned.phases.iter().position(|phase| *phase == Phase::Revoke);
+    let left = machine.closed && revokes.is_some_and(|at| usize::from(machine.at) <= at);
+    match machine.revoke {
+        _ if machine.done_by_hand => Revoke::ByHand,
+        Revoke::None if left && machine.stopped_before_revoke.is_none() => machine.unfinished(),
+        said => said,
+    }
 }
 
 fn evicts(can: &KindCapability) -> bool {

@@ -1,6 +1,6 @@
 //! What is left for a person.
 
-use super::super::call::Subject;
+use super::super::call::{Subject, Verb};
 use super::super::capability::ByHand;
 use super::super::credential::{Machine, SETTLE_MS, Try, text};
 use super::super::plan::{Elsewhere, Phase, Plan, Planned, PlannedKind};
@@ -76,7 +76,15 @@ impl Run {
             planned.phases.contains(&Phase::ProveOld) && machine.stopped_before_revoke.is_none();
         let revoked = matches!(machine.revoke, Revoke::Accepted);
         if tries && !ended && (!revoked || one.old.verdict == Verdict::Alive) {
-            todo.push(by_hand(format!("revoke the old {id}"), &kind.can.revoke_by_hand));
+            let wider = wider_way(planned, kind, machine);
+            let what = format!("revoke the old {id}{}", wider.unwrap_or_default());
+            todo.push(by_hand(what, &kind.can.revoke_by_hand));
+        } else if tries && let Some(why) = &machine.half_revoked {
+            let what = format!(
+                "finish the revocation of {id}, of which a step was left: {}",
+                in_words(why)
+            );
+            todo.push(by_hand(what, &kind.can.revoke_by_hand));
         }
         if one.new.planned && one.new.state == NewState::NotIssued {
             todo.push(by_hand(format!("issue a new {id}"), &kind.can.issue_by_hand));
@@ -128,6 +136,20 @@ impl Run {
             }
         })
     }
+}
+
+/// The option that would have allowed a way of revoking it that ends more than it.
+fn wider_way(planned: &Planned, kind: &PlannedKind, machine: &Machine) -> Option<String> {
+    let ways = kind.can.ways(Verb::Revoke);
+    let left_out = planned.ways_left_out.iter().filter_map(|way| ways.get(usize::from(*way)));
+    let kills = left_out.map(|way| way.blast.as_ref().unwrap_or(&kind.can.blast).kills).min()?;
+    let sent = matches!(machine.revoke, Revoke::Accepted | Revoke::Lost);
+    (!sent).then(|| {
+        format!(
+            ", or end everything of its {kills}: run again with --max-blast {kills}",
+            kills = text(&serde_json::to_value(kills).unwrap_or_default()).unwrap_or_default()
+        )
+    })
 }
 
 /// Fills the markers of a page or an instruction with public values; what is unknown stays named.

@@ -36,10 +36,10 @@ pub(super) fn why(
     said: Verdict,
     because: Option<Unproven>,
     kind: &PlannedKind,
-    machine: &Machine,
+    (machine, revoked): (&Machine, Revoke),
 ) -> String {
-    let not_revoked = || match (machine.revoke, &machine.revoke_why) {
-        (Revoke::Accepted, _) if machine.done_by_hand => "a person says it is revoked".to_owned(),
+    let not_revoked = || match (revoked, &machine.revoke_why) {
+        (Revoke::ByHand, _) if machine.done_by_hand => "a person says it is revoked".to_owned(),
         (Revoke::Accepted, _) => "the provider accepted the revocation".to_owned(),
         (Revoke::Rejected, Some(why)) => format!("the revocation was refused: {}", in_words(why)),
         (Revoke::Rejected, None) => "the revocation was refused".to_owned(),

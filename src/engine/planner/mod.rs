@@ -47,7 +47,11 @@ impl Plan {
         options: &Options,
     ) -> Result<Self, PlanError> {
         let mode = if options.revoke_only { Mode::RevokeOnly } else { Mode::Contain };
-        Planner::new(mode, inventory, capabilities, roles, options)?.plan()
+        let mut plan = Planner::new(mode, inventory, capabilities, roles, options)?.plan()?;
+        if !options.deliver {
+            plan.withhold_from_contained();
+        }
+        Ok(plan)
     }
 
     /// Never an instant without a working credential.

@@ -2,8 +2,9 @@
 
 use super::super::call::{Answer, Fault, Row, Subject, Verb};
 use super::super::credential::{Issued, Machine, Purpose};
+use super::super::plan::Plan;
 use super::super::queue::Lane;
-use super::super::scene::{Ready, Want, lists_labels};
+use super::super::scene::{Ready, Want, at_provider, lists_labels};
 use super::Run;
 
 impl Run {
@@ -104,7 +105,10 @@ impl Run {
         let prefix = lists_labels(kind).then_some(prefix.as_str());
         let members = self.lists.members(list);
         let machines = members.iter().filter_map(|one| self.machines.get(one.0 as usize));
-        let missing = machines.clone().map(Machine::lost_issues).sum();
+        let mut missing = machines.clone().map(Machine::lost_issues).sum();
+        if missing == 1 {
+            missing = made_at(&self.plan, &self.machines, &kind.provider);
+        }
         let noted = machines.flat_map(|machine| &machine.orphans);
         let noted = noted.map(|orphan| orphan.handle.clone()).collect();
         let members = members.to_vec();
@@ -153,6 +157,13 @@ impl Run {
             }
         }
     }
+}
+
+/// Issues at one provider of which no answer says what they made: it may list several kinds in one.
+fn made_at(plan: &Plan, machines: &[Machine], provider: &str) -> u32 {
+    let here = (0..).map(Subject).zip(machines);
+    let here = here.filter(|(subject, _)| at_provider(plan, *subject, provider));
+    here.map(|(_, machine)| machine.lost_issues().max(u32::from(machine.makes_unanswered()))).sum()
 }
 
 /// The number of the credential in a label of this run.

@@ -276,18 +276,8 @@ fn minted(table: &Table<'_>) -> BTreeMap<String, Lifetime> {
     inner.all().filter_map(read).collect()
 }
 
-/// Defaults: three refusals are no accident; 60 s is longer than most caches flap and is marked
-/// `assumed`; ten minutes is as long as a person waits; sixty probes of one credential stay below
-/// what providers call abuse.
 fn proof(table: &Table<'_>) -> ProofRule {
-    let mut rule = ProofRule {
-        refusals: 3,
-        hold_ms: 60_000,
-        give_up_ms: 600_000,
-        probes: 60,
-        assumed: true,
-        from_inventory: false,
-    };
+    let mut rule = ProofRule::ASSUMED;
     let Some(inner) = table.table("proof") else { return rule };
     let duration = |key| {
         let text = inner.string(key)?;
