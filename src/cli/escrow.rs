@@ -1,5 +1,6 @@
 //! `rotate escrow`: what is held under seal, and how a person gets at one of them.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
@@ -18,8 +19,8 @@ use super::session::Session;
 use super::terminal;
 use super::{exit, run, table};
 use crate::engine::call::{SecretId, Wall};
-use crate::engine::plan::KnownSide;
-use crate::engine::report::Stamp;
+use crate::engine::plan::{Earlier, KnownSide};
+use crate::engine::report::{Stamp, Verdict};
 use crate::journal::{EscrowError, Holder, JournalError, Opening, State};
 
 /// List what is held under seal, or open one of them
@@ -174,19 +175,19 @@ fn held(state: &State) -> Result<Vec<Held>, Failure> {
     let failed = |error: JournalError| own(&error).hint(error.hint());
     let sealed = state.sealed().map_err(failed)?;
     let openings = state.openings().map_err(failed)?;
-    let mut all = Vec::new();
+    let mut all: Vec<Held> = Vec::new();
+    // What a later run has delivered or seen dead: nobody needs the earlier seal of it.
+    let mut settled: BTreeSet<String> = BTreeSet::new();
     for summary in state.runs().map_err(failed)? {
         let of_run: Vec<SecretId> =
             sealed.iter().filter(|(run, _)| *run == summary.run).map(|(_, id)| *id).collect();
-        if of_run.is_empty() {
-            continue;
-        }
         let Some(past) = Past::read(state, &summary.run) else { continue };
         for (credential, facts) in past.run.facts() {
+            settled.extend(settled_by(&facts));
             for (side, known) in [(Side::New, facts.new), (Side::Old, facts.old)] {
                 let Some(known) = known else { continue };
                 let secrets = still_sealed(&known, &of_run);
-                if secrets.is_empty() {
+                if secrets.is_empty() || settled.contains(&known.fingerprint) {
                     continue;
                 }
                 let is_it = |opening: &&Opening| {
@@ -208,6 +209,13 @@ fn held(state: &State) -> Result<Vec<Held>, Failure> {
         }
     }
     Ok(all)
+}
+
+fn settled_by(facts: &Earlier) -> Vec<String> {
+    let dead = matches!(&facts.verdict, Some((Verdict::Dead | Verdict::AlreadyDead, _)));
+    let new = facts.new.as_ref().filter(|_| facts.delivered);
+    let old = facts.old.as_ref().filter(|_| dead);
+    new.into_iter().chain(old).map(|side| side.fingerprint.clone()).collect()
 }
 
 fn still_sealed(known: &KnownSide, sealed: &[SecretId]) -> Vec<SecretId> {
@@ -290,7 +298,7 @@ fn nothing() -> Failure {
 fn failure(error: &EscrowError) -> Failure {
     match error {
         EscrowError::NotHeld => nothing(),
-        EscrowError::Parts(names) => Failure::input(format!("it has {} parts", names.len()))
+        EscrowError::Parts(names) => Failure::input("it has no such part, or several")
             .hint(format!("name one: --part {}", names.join(", or --part "))),
         EscrowError::Journal(inner) => own(inner).hint(inner.hint()),
         EscrowError::Write(_) => own(error).hint("name a file in a folder of your own: --to FILE"),

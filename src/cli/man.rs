@@ -31,6 +31,7 @@ impl Man {
                 Failure::input("there is no such command").hint("list them: rotate --help")
             })?),
         };
+        let page = page.source(concat!("rotate ", env!("CARGO_PKG_VERSION")));
         let mut out = Vec::new();
         page.render(&mut out)
             .map_err(|error| Failure::own(format!("the page cannot be made: {error}")))?;

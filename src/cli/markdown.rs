@@ -132,14 +132,32 @@ fn first_line(text: &str) -> (String, String) {
     (first.to_owned(), rest.to_owned())
 }
 
-/// Plain words as they are, everything else in code spans.
+/// Plain words as they are, everything else in code spans, one for what stands together.
 fn prose(text: &str) -> String {
     let text = clean(text);
-    let words: Vec<String> = text
-        .split_whitespace()
-        .map(|word| if is_plain(word) { word.to_owned() } else { wrapped(word) })
-        .collect();
-    words.join(" ")
+    let mut said: Vec<String> = Vec::new();
+    let mut together: Vec<&str> = Vec::new();
+    for word in text.split_whitespace() {
+        if is_plain(word) {
+            said.extend(spanned(&mut together, ""));
+            said.push(word.to_owned());
+            continue;
+        }
+        // The marks of a sentence stay outside.
+        let bare = word.trim_end_matches([',', ';', ':']);
+        let marks = word.get(bare.len()..).unwrap_or_default();
+        together.push(if bare.is_empty() { word } else { bare });
+        if !(bare.is_empty() || marks.is_empty()) {
+            said.extend(spanned(&mut together, marks));
+        }
+    }
+    said.extend(spanned(&mut together, ""));
+    said.join(" ")
+}
+
+fn spanned(together: &mut Vec<&str>, marks: &str) -> Option<String> {
+    let text = std::mem::take(together).join(" ");
+    (!text.is_empty()).then(|| format!("{}{marks}", code(&text)))
 }
 
 /// The same for the cell of a table, where a bar would end it even inside a code span.
@@ -156,16 +174,6 @@ fn is_plain(word: &str) -> bool {
     // `1.` and `1)` begin a list.
     let list = number && word.ends_with(['.', ')']) && !word.starts_with('(');
     (said || number) && !list
-}
-
-/// A code span, its marks of a sentence left outside.
-fn wrapped(word: &str) -> String {
-    let bare = word.trim_end_matches([',', ';']);
-    let marks = word.get(bare.len()..).unwrap_or_default();
-    if bare.is_empty() {
-        return code(word);
-    }
-    format!("{}{marks}", code(bare))
 }
 
 /// Its fence is longer than any that stands inside.
@@ -187,13 +195,14 @@ mod tests {
                 "still accepted; refused (403 AccessDenied)",
                 "still accepted; refused (403 AccessDenied)",
             ),
-            ("mail-agent/openai: key_a, dead", "`mail-agent/openai:` `key_a`, dead"),
-            ("@security-team <img src=x>", "`@security-team` `<img` `src=x>`"),
+            ("mail-agent/openai: key_a, dead", "`mail-agent/openai`: `key_a`, dead"),
+            ("@security-team <img src=x>", "`@security-team <img src=x>`"),
             ("[a](https://evil.example)", "`[a](https://evil.example)`"),
-            ("# 1. - *b* __c__ ~d~", "`#` `1.` `-` `*b*` `__c__` `~d~`"),
-            ("a`b ``c``", "`` a`b `` ``` ``c`` ```"),
+            ("# 1. - *b* __c__ ~d~", "`# 1. - *b* __c__ ~d~`"),
+            ("a`b and ``c``", "`` a`b `` and ``` ``c`` ```"),
             ("line\nbreak\u{1b}[2J", "`line\u{fffd}break\u{fffd}[2J`"),
-            ("GH-12 !15 www.evil.example", "`GH-12` `!15` `www.evil.example`"),
+            ("GH-12 or www.evil.example;", "`GH-12` or `www.evil.example`;"),
+            (": , ;", "`: , ;`"),
         ] {
             assert_eq!(prose(text), wanted, "{text}");
         }
@@ -201,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_bar_ends_no_cell() {
-        assert_eq!(cell_of("auth0|123 | x"), "`auth0\\|123` `\\|` x");
+        assert_eq!(cell_of("auth0|123 | x"), "`auth0\\|123 \\|` x");
         assert_eq!(cell_of("a\\|b"), "`a\u{fffd}\\|b`");
     }
 }

@@ -56,7 +56,9 @@ fn section(page: &mut String, name: &str, kind: &KindCapability) {
             PartType::Handle => format!("{name} (handle)"),
         })
         .collect();
-    line(page, "parts", &parts.join(", "));
+    if !parts.is_empty() {
+        line(page, "parts", &parts.join(", "));
+    }
     line(page, "order", order(kind.order));
     line(page, "a revocation ends", &kills(kind));
     if let Some(overlap) = kind.overlap {

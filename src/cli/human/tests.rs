@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::call::{PlaceState, Wall};
 use crate::engine::report::{
     Delivered, EvidenceState, Mode, NotDelivered, Residual, Revoke, StopState, Stranger,
-    StrangerClass, Unlisted,
+    StrangerClass, StrangerState, Unlisted,
 };
 
 fn look(width: usize, colour: bool) -> Look {
@@ -47,6 +47,8 @@ fn troubled() -> Report {
         created: Some("2026-11-21".to_owned()),
         used: None,
         class: StrangerClass::Since,
+        state: StrangerState::Gone,
+        why: Some("revoked; the provider's list shows it no more".to_owned()),
     }];
     slack.todo = vec![Todo {
         what: "the old one still works".to_owned(),
