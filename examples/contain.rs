@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use rotate::child::Environment;
 use rotate::demo::{self, Lab};
 use rotate::drive::{clock, drive, wall, watch};
 use rotate::engine::plan::Plan;
@@ -46,7 +47,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Revokes and reissues everything that the role holds, and proves the old ones dead.
-pub async fn contain(inventory: &Path, role: &str, state: &Path) -> Result<Report, Box<dyn Error>> {
+pub(crate) async fn contain(
+    inventory: &Path,
+    role: &str,
+    state: &Path,
+) -> Result<Report, Box<dyn Error>> {
     let roles = [role.to_owned()];
     // The inventory, and what its providers can do.
     let text = Zeroizing::new(std::fs::read_to_string(inventory)?);
@@ -97,7 +102,8 @@ fn read(path: &Path, text: &str) -> Result<(Inventory, Resolved, Commands), Box<
             inventory.withhold_code(text, "others may change the inventory");
             Commands::Untrusted
         }
-        _ => Commands::Allowed,
+        // What a child inherits it shows to everybody who may look at it.
+        _ => Commands::Allowed(Environment::without(inventory.variables())),
     };
     let clients = Arc::new(Clients::new()?);
     let catalog = Catalog::builtin().map_err(|errors| format!("{errors:?}"))?;

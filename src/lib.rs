@@ -27,6 +27,7 @@
 //! before it believes it. [`world`] makes one call at a time, to a [`provider`], a [`store`] or the
 //! [`platform`]. `docs/architecture.md` has the picture.
 
+pub mod child;
 pub mod cli;
 pub mod demo;
 pub mod drive;

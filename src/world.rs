@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use futures::FutureExt as _;
 use serde_json::Value;
 
+use crate::child::{self, Environment};
 use crate::engine::call::{
     Answer, Call, CallId, Delivery, Fault, Holding, Liveness, PlaceState, Placed, Reason, Request,
     RoleIndex, Task, Values, Verb, Why,
@@ -60,10 +61,11 @@ pub trait World: Send + Sync {
 type Lookup = Arc<dyn Fn(&str) -> Option<Arc<dyn Provider>> + Send + Sync>;
 
 /// Whether commands of the inventory (`stop`, `reload`) are run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Commands {
-    /// They are.
-    Allowed,
+    /// They are, and inherit this: nothing that the inventory reads a secret from
+    /// ([`crate::inventory::Inventory::variables`]).
+    Allowed(Environment),
     /// Somebody else may have written the inventory.
     Untrusted,
     /// The agent's disk is looked at from another host: they would act on the wrong one.
@@ -94,6 +96,15 @@ pub struct LiveWorld {
     reloads: Reloads,
 }
 
+impl Commands {
+    fn environment(&self) -> Environment {
+        match self {
+            Self::Allowed(environment) => environment.clone(),
+            Self::Untrusted | Self::Elsewhere => Environment::default(),
+        }
+    }
+}
+
 impl LiveWorld {
     /// The world of one plan. `commands` is for whoever read the inventory to say: it names
     /// commands, and who can write it can have them run ([`crate::trust`]).
@@ -115,8 +126,8 @@ impl LiveWorld {
                 roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
                 root: None,
             },
+            reloads: Reloads::new(commands.environment()),
             commands,
-            reloads: Reloads::default(),
         }
     }
 
@@ -287,7 +298,7 @@ impl LiveWorld {
         if delivery.read_on_use {
             return Some(PlaceState::InUse);
         }
-        if delivery.reload.is_empty() || self.commands != Commands::Allowed {
+        if delivery.reload.is_empty() || !matches!(self.commands, Commands::Allowed(_)) {
             return None;
         }
         match self.reloads.run(&delivery.reload).await {
@@ -297,9 +308,9 @@ impl LiveWorld {
     }
 
     async fn stop(&self, argv: &[String]) -> Result<Answer, Fault> {
-        match self.commands {
-            Commands::Allowed => {
-                platform::run(argv, platform::STOP_LIMIT).await.map(|()| Answer::Done)
+        match &self.commands {
+            Commands::Allowed(environment) => {
+                child::run(argv, environment, platform::STOP_LIMIT).await.map(|()| Answer::Done)
             }
             Commands::Untrusted => Err(Fault::Refused(Reason::Untrusted.into())),
             Commands::Elsewhere => Err(Fault::Refused(Reason::Unsupported.into())),
@@ -563,7 +574,7 @@ mod tests {
 
     #[tokio::test]
     async fn reading_splits_public_parts_from_secret_ones() {
-        let host = Host::new(Commands::Allowed);
+        let host = Host::new(Commands::Allowed(Environment::default()));
         host.write("SECRET=one\nSID=s1\n");
         let made = host.read().await;
         let Answer::Held(held) = made.answer else { panic!("{:?}", made.answer) };
@@ -583,7 +594,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_that_must_be_there_and_is_not_is_a_fault() {
-        let host = Host::new(Commands::Allowed);
+        let host = Host::new(Commands::Allowed(Environment::default()));
         host.write("SID=s1\nACCESS=a\n");
         let Fault::Refused(why) = fault(host.read().await) else { panic!("not refused") };
         assert_eq!(why.reason, Reason::Empty);
@@ -594,7 +605,7 @@ mod tests {
 
     #[tokio::test]
     async fn generated_and_issued_bytes_come_back_with_their_fingerprint() {
-        let host = Host::new(Commands::Allowed);
+        let host = Host::new(Commands::Allowed(Environment::default()));
         let (provider, kind) = ("acme".to_owned(), "api-key".to_owned());
         let made = host.make(Task::Generate { provider, kind }).await;
         let Answer::Held(held) = made.answer else { panic!("{:?}", made.answer) };
@@ -611,7 +622,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_made_up_party_keeps_its_public_parts_and_shows_no_real_secret() {
-        let host = Host::new(Commands::Allowed);
+        let host = Host::new(Commands::Allowed(Environment::default()));
         host.hold(1, &[("secret", "old")]);
         for (made_up, seen) in [(false, "olds1"), (true, "made-ups1")] {
             let task = ask(Verb::Probe, Party { made_up, ..party(1, "s1") }, None);
@@ -622,7 +633,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_provider_that_hangs_or_panics_is_answered_for() {
-        let host = Host::new(Commands::Allowed);
+        let host = Host::new(Commands::Allowed(Environment::default()));
         host.hold(1, &[("secret", "old")]);
         for (trouble, reason) in [("hang", Reason::Timeout), ("panic", Reason::Unexpected)] {
             for verb in [Verb::Issue, Verb::Revoke, Verb::Find] {
@@ -637,7 +648,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_there_to_be_used_is_refused() {
-        let host = Host::new(Commands::Allowed);
+        let host = Host::new(Commands::Allowed(Environment::default()));
         let made = host.make(ask(Verb::Probe, party(9, "s1"), None)).await;
         assert_eq!(fault(made), Fault::Refused(Reason::MissingValue.into()));
         let (provider, kind) = ("nobody".to_owned(), "api-key".to_owned());
@@ -668,14 +679,19 @@ mod tests {
     #[tokio::test]
     async fn a_delivery_says_how_far_each_place_came() {
         for (commands, reload, on_use, reached) in [
-            (Commands::Allowed, &[][..], false, PlaceState::ReadBack),
-            (Commands::Allowed, &["true"][..], false, PlaceState::Reloaded),
-            (Commands::Allowed, &["false"][..], false, PlaceState::ReadBack),
+            (Commands::Allowed(Environment::default()), &[][..], false, PlaceState::ReadBack),
+            (Commands::Allowed(Environment::default()), &["true"][..], false, PlaceState::Reloaded),
+            (
+                Commands::Allowed(Environment::default()),
+                &["false"][..],
+                false,
+                PlaceState::ReadBack,
+            ),
             (Commands::Untrusted, &["true"][..], false, PlaceState::ReadBack),
             (Commands::Elsewhere, &["true"][..], false, PlaceState::ReadBack),
-            (Commands::Allowed, &[][..], true, PlaceState::InUse),
+            (Commands::Allowed(Environment::default()), &[][..], true, PlaceState::InUse),
         ] {
-            let host = Host::new(commands);
+            let host = Host::new(commands.clone());
             let delivery = Delivery { read_on_use: on_use, ..delivery(&host, reload) };
             assert_eq!(states(&host, delivery).await, [reached; 2], "{commands:?} {reload:?}");
             // The new one has no access token, and its kind says that it may have none.
@@ -685,7 +701,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_delivery_that_was_made_before_is_made() {
-        let host = Host::new(Commands::Allowed);
+        let host = Host::new(Commands::Allowed(Environment::default()));
         let delivery = delivery(&host, &[]);
         states(&host, delivery.clone()).await;
         assert_eq!(states(&host, delivery).await, [PlaceState::ReadBack; 2]);
@@ -693,7 +709,7 @@ mod tests {
 
     #[tokio::test]
     async fn somebody_elses_work_and_a_missing_part_leave_everything_as_it_is() {
-        let host = Host::new(Commands::Allowed);
+        let host = Host::new(Commands::Allowed(Environment::default()));
         let delivery = delivery(&host, &["true"]);
         let others = "SECRET=old\nSID=other\nACCESS=a\n";
         host.write(others);
@@ -709,7 +725,7 @@ mod tests {
     #[tokio::test]
     async fn an_agent_is_stopped_only_by_a_trusted_command_on_its_own_host() {
         let stop = |word: &str| Task::Stop { role: RoleIndex(0), argv: vec![word.to_owned()] };
-        let host = Host::new(Commands::Allowed);
+        let host = Host::new(Commands::Allowed(Environment::default()));
         assert_eq!(host.make(stop("true")).await.answer, Answer::Done);
         let Fault::Refused(why) = fault(host.make(stop("false")).await) else { panic!() };
         assert_eq!(why.reason, Reason::CommandFailed);

@@ -53,7 +53,7 @@ impl Moto {
                 run.env("INITIAL_NO_AUTH_ACTION_COUNT", "0");
             })
         };
-        let http = Clients::new().expect("clients").calls;
+        let http = Clients::new().expect("clients").calls().clone();
         Some(Self { server, http })
     }
 

@@ -58,11 +58,18 @@ macro_rules! files {
 
 files! {
     acme = "acme",
+    anthropic = "anthropic",
     aws_iam = "aws-iam",
+    cloudflare = "cloudflare",
+    gitlab = "gitlab",
+    google_oauth = "google-oauth",
+    npm = "npm",
     oauth = "oauth",
     openai = "openai",
+    openrouter = "openrouter",
     redis = "redis",
     slack = "slack",
+    wordpress = "wordpress",
 }
 
 #[test]
@@ -102,6 +109,14 @@ fn a_value_of_known_shape_is_identified() {
     assert_eq!(catalog.identify(&acme), [("acme", "api-key")]);
     assert_eq!(catalog.identify("sk-proj-abcT3BlbkFJdef"), [("openai", "project-key")]);
     assert_eq!(catalog.identify("d41d8cd98f00b204e9800998ecf8427e"), []);
+    let line = format!("K={acme}&x=sk-proj-abcT3BlbkFJdef, {acme}x");
+    let found: Vec<_> = catalog
+        .find(&line)
+        .into_iter()
+        .map(|(span, provider, kind)| (&line[span], provider, kind))
+        .collect();
+    let proj = ("sk-proj-abcT3BlbkFJdef", "openai", "project-key");
+    assert_eq!(found, [(acme.as_str(), "acme", "api-key"), proj]);
 }
 
 #[test]

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use rotate::child::Environment;
 use rotate::engine::call::{Fault, PlaceState, Reason, Why};
-use rotate::inventory::{Part, SecretRef};
+use rotate::inventory::{CookieName, Part, SecretRef, StoreCommand};
 use rotate::secret::Secret;
-use rotate::store::{Edit, FileStore, SecretStore, Shapes, Stores};
+use rotate::store::{CommandStore, Edit, FileStore, SecretStore, Shapes, Stores};
 use tempfile::TempDir;
 
 fn at(scheme: &str, path: &Path, fragment: &str) -> SecretRef {
@@ -359,6 +360,40 @@ async fn parts_of_one_value_and_values_of_one_file_go_in_one_edit() {
 }
 
 #[tokio::test]
+async fn cookies_of_one_file_go_in_one_edit_and_all_else_stays() {
+    let disk = Disk::new();
+    let cookie = |path: &Path, name: &str| {
+        let (domain, path_of) = ("app.example".into(), None);
+        let name = CookieName { name: name.into(), domain, path: path_of };
+        part(at("file", path, ""), Part::Cookie(name))
+    };
+    let jar = "# Netscape HTTP Cookie File\n\n\
+        .app.example\tTRUE\t/\tTRUE\t1790000000\tsid\told\n\
+        #HttpOnly_.app.example\tTRUE\t/\tTRUE\t1790000000\tremember\tr1\n";
+    let state = r#"{"cookies": [
+        {"name": "sid", "value": "old", "domain": ".app.example", "path": "/", "expires": 1.79e9},
+        {"name": "remember", "value": "r1", "domain": ".app.example", "path": "/"}],
+        "origins": []}"#;
+    for (name, content) in [("cookies.txt", jar), ("state.json", state)] {
+        let path = disk.file(name, content);
+        assert_eq!(read(&cookie(&path, "sid")).await.unwrap(), "old");
+        assert_eq!(read(&cookie(&path, "x")).await, refused(Reason::Empty, "no-such-key"));
+        let store = FileStore::new(None, shapes());
+        let both = vec![
+            edit(&cookie(&path, "sid"), "old", "new"),
+            edit(&cookie(&path, "remember"), "r1", "r2"),
+        ];
+        store.write(both).await.unwrap();
+        assert_eq!(disk.text(name), content.replace("old", "new").replace("r1", "r2"));
+        assert_eq!(store.replaced(), 1);
+        let absent = edit(&cookie(&path, "x"), "", "new");
+        assert_eq!(deliver(vec![absent]).await, refused(Reason::Unwritable, "no-such-cookie"));
+        let others = edit(&cookie(&path, "sid"), "old", "newer");
+        assert_eq!(deliver(vec![others]).await, refused(Reason::PlaceChanged, ""));
+    }
+}
+
+#[tokio::test]
 async fn what_the_format_cannot_hold_is_refused_before_anything_is_written() {
     let disk = Disk::new();
     let json = disk.file("t.json", r#"{"k": "old", "n": 1}"#);
@@ -593,4 +628,91 @@ fn an_ordinary_user_is_refused_and_nothing_is_lost() {
         );
         fs::set_permissions(disk.path("locked"), Permissions::from_mode(0o700)).unwrap();
     });
+}
+
+fn command(get: &str, set: Option<&str>) -> StoreCommand {
+    let shell = |script: &str| ["sh", "-c", script].map(str::to_owned).to_vec();
+    StoreCommand { get: shell(get), set: set.map(shell) }
+}
+
+/// A place whose commands read and write one file of the disk.
+fn by_command(file: &Path, set: &str) -> Stores {
+    let file = file.display().to_string();
+    let get = format!("if test -e {file}; then cat {file}; echo; fi");
+    let commands = [
+        ("key".to_owned(), command(&get, Some(&set.replace("FILE", &file)))),
+        ("read-only".to_owned(), command(&get, None)),
+        ("broken".to_owned(), command("echo secret; exit 4", Some("exit 5"))),
+        ("silent".to_owned(), command("true", None)),
+        ("loud".to_owned(), command("head -c 70000 /dev/zero", None)),
+    ];
+    let store = CommandStore::new(commands.into(), Environment::default());
+    stores().with("cmd", Arc::new(store))
+}
+
+#[tokio::test]
+async fn a_command_reads_and_another_writes() {
+    let disk = Disk::new();
+    let file = disk.path("key");
+    let stores = by_command(&file, "cat > FILE");
+    let key = at("cmd", Path::new("key"), "");
+    assert_eq!(stores.read(&key).await.err().unwrap().reason, Reason::Empty);
+    let done = stores.deliver(vec![edit(&key, "", "one")]).await.unwrap();
+    assert_eq!(done, [PlaceState::ReadBack]);
+    assert_eq!(disk.text("key"), "one", "byte for byte");
+    let done = stores.deliver(vec![edit(&key, "one", "t$o `x` \"y\"")]).await.unwrap();
+    assert_eq!(done, [PlaceState::ReadBack]);
+    assert_eq!(stores.read(&key).await.ok().unwrap().expose(), b"t$o `x` \"y\"");
+    let fault = stores.deliver(vec![edit(&key, "one", "three")]).await.unwrap_err();
+    assert_eq!(fault, Fault::Refused(Reason::PlaceChanged.into()));
+    let fault = stores.deliver(vec![edit(&key, "t$o `x` \"y\"", "line\n")]).await.unwrap_err();
+    assert!(
+        matches!(fault, Fault::Refused(why) if why.word.as_deref() == Some("not-representable"))
+    );
+    disk.file("key", "{\"user\": \"u\", \"key\": \"old\"}");
+    let part = part(key, Part::Json("/key".into()));
+    stores.deliver(vec![edit(&part, "old", "new")]).await.unwrap();
+    assert_eq!(disk.text("key"), "{\"user\": \"u\", \"key\": \"new\"}");
+}
+
+#[tokio::test]
+async fn what_a_command_did_is_seen_and_not_believed() {
+    let disk = Disk::new();
+    let file = disk.file("key", "old");
+    let key = at("cmd", Path::new("key"), "");
+    let once = async |set: &str| {
+        fs::write(&file, "old").unwrap();
+        by_command(&file, set).deliver(vec![edit(&key, "old", "new")]).await
+    };
+    // It says that it did, and did not; it says that it failed, and did not.
+    assert_eq!(once("cat > /dev/null").await, Err(Fault::Refused(Reason::PlaceChanged.into())));
+    assert_eq!(disk.text("key"), "old");
+    let failed = Why { word: Some("exit-7".into()), ..Reason::CommandFailed.into() };
+    assert_eq!(once("exit 7").await, Err(Fault::Refused(failed)));
+    assert_eq!(once("cat > FILE; exit 7").await, Ok(vec![PlaceState::ReadBack]));
+    assert_eq!(disk.text("key"), "new");
+}
+
+#[tokio::test]
+async fn what_a_command_cannot_do_says_why() {
+    let disk = Disk::new();
+    let stores = by_command(&disk.path("key"), "cat > FILE");
+    let place = |name: &str| at("cmd", Path::new(name), "");
+    for (name, reason, word) in [
+        ("unknown", Reason::Unsupported, "no-such-command"),
+        ("broken", Reason::CommandFailed, "exit-4"),
+        ("loud", Reason::CommandFailed, "too-large"),
+        ("silent", Reason::Empty, ""),
+    ] {
+        let why = stores.read(&place(name)).await.err().unwrap();
+        assert_eq!((why.reason, why.word.unwrap_or_default()), (reason, word.to_owned()), "{name}");
+    }
+    for (name, reason, word) in [
+        ("read-only", Reason::Unsupported, "read-only-store"),
+        ("broken", Reason::CommandFailed, "exit-4"),
+    ] {
+        let edits = vec![edit(&place(name), "", "new")];
+        let Err(Fault::Refused(why)) = stores.deliver(edits).await else { panic!("{name}") };
+        assert_eq!((why.reason, why.word.unwrap()), (reason, word.to_owned()), "{name}");
+    }
 }

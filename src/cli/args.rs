@@ -61,6 +61,28 @@ pub(crate) struct Pace {
     pub(crate) wait: Option<Duration>,
 }
 
+/// Who consents to a new OAuth grant.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Person {
+    /// Whether a person is asked for a new OAuth grant, beside everything else: the page and the
+    /// code stand on stderr. Nobody is asked where neither stdin nor stderr is a terminal, as in a
+    /// schedule; such a grant is issued by hand
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) consent: When,
+}
+
+/// When a person is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// Where somebody is at the terminal.
+    #[default]
+    Auto,
+    /// Always: whoever reads stderr passes it on.
+    Ask,
+    /// Never: a new grant is issued by hand.
+    Never,
+}
+
 /// What happens before anything is touched.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct Start {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 
-use super::args::{self, Only, Output, Pace, Places, Start};
+use super::args::{self, Only, Output, Pace, Person, Places, Start};
 use super::run;
 use super::session::{Intent, Session};
 use super::when::{self, Since};
@@ -62,6 +62,8 @@ pub(crate) struct Contain {
     #[command(flatten)]
     pace: Pace,
     #[command(flatten)]
+    person: Person,
+    #[command(flatten)]
     start: Start,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -70,7 +72,7 @@ pub(crate) struct Contain {
 impl Contain {
     /// Runs it.
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let session = Session::open(&self.places)?;
+        let session = Session::open(&self.places)?.asking(self.person, self.output);
         let (start, format) = (self.start, self.output.format);
         run::carry_out(&session, self.intent(Timestamp::now()), start, format).await
     }

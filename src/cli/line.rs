@@ -9,7 +9,7 @@ use super::ending::{finish, mark_contained};
 use super::failure::Failure;
 use super::history::{History, Past};
 use super::locking::{self, Locked, follow};
-use super::prepare::{self, Context, Prepared};
+use super::prepare::{self, Context, Places, Prepared};
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
@@ -122,7 +122,7 @@ impl Session {
             Err(error) => return Err(own(&error).hint(error.hint())),
         };
         watch.begin(&plan.run, &journal.first());
-        let world = self.world(&state, &plan, &context)?;
+        let world = self.world(&state, &plan, &context, watch)?;
         let told = forwarding(&mut told, !state.is_durable());
         let telling = Telling::new(watch);
         history.close_interrupted(&state, began);
@@ -195,10 +195,24 @@ impl Session {
         Ok(report.summed())
     }
 
-    fn world(&self, state: &State, plan: &Plan, context: &Context) -> Result<LiveWorld, Failure> {
-        let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
+    fn world(
+        &self,
+        state: &State,
+        plan: &Plan,
+        context: &Context,
+        watch: &Watch,
+    ) -> Result<LiveWorld, Failure> {
+        let person = self.manner.person(watch, Some(plan));
+        let resolved = prepare::resolve(context.providers.as_deref(), &context.at, person)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
-        let stores = prepare::stores(context.root.clone(), &Zeroizing::new(text));
+        let environment = context.environment();
+        let places = Places {
+            root: context.root.clone(),
+            commands: context.commands.clone(),
+            environment,
+            shapes: resolved.shapes(),
+        };
+        let stores = places.stores(&Zeroizing::new(text));
         let world = LiveWorld::new(plan, resolved, stores, state.keys(), context.commands());
         Ok(world.under(context.root.clone()))
     }
@@ -233,7 +247,7 @@ impl Session {
         let _locks =
             state.lock_all(&roles, &holder).map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(run, &journal.first());
-        let world = self.world(state, &plan, &context)?;
+        let world = self.world(state, &plan, &context, watch)?;
         let told = forwarding(&mut told, false);
         let telling = Telling::new(watch);
         let run = Run::new(plan);
@@ -244,7 +258,7 @@ impl Session {
     /// The same events must make the same calls: the engine and every provider file must be the
     /// ones that began the run.
     fn refuse_other_release(&self, header: &Header, context: &Context) -> Result<(), Failure> {
-        let resolved = prepare::resolve(context.providers.as_deref(), &context.at)?;
+        let resolved = prepare::resolve(context.providers.as_deref(), &context.at, None)?;
         if header.is_resumable_with(&resolved.capabilities) {
             return Ok(());
         }
@@ -282,7 +296,7 @@ impl Session {
         let journal = Journal::begin(state, &header, &history.adopted)
             .map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(&plan.run, &journal.first());
-        let world = self.world(state, &plan, &context)?;
+        let world = self.world(state, &plan, &context, watch)?;
         let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
         if let Some(credential) = by_hand {
             let at = plan.credentials.iter().position(|planned| planned.id == credential);

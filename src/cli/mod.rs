@@ -11,6 +11,7 @@ use failure::Failure;
 
 mod args;
 mod completions;
+mod consent;
 mod contain;
 mod demo;
 mod done;

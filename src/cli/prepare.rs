@@ -1,6 +1,6 @@
 //! From an intent to a plan: the inventory read and judged, the providers at their addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,17 +10,20 @@ use zeroize::Zeroizing;
 use super::args::Only;
 use super::failure::Failure;
 use super::history::History;
+use super::progress::Watch;
 use super::session::{Intent, Session};
-use super::terminal;
+use super::terminal::{self, Look};
+use crate::child::Environment;
 use crate::drive;
 use crate::engine::in_words;
 use crate::engine::plan::{Options, Plan, PlanError};
 use crate::engine::report::Mode;
-use crate::inventory::{self, Inventory, ProviderAt, Summary};
+use crate::inventory::{self, Inventory, ProviderAt, StoreCommand, Summary};
 use crate::journal::{self, State};
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
+use crate::provider::oauth::{Consent, Oauth};
 use crate::provider::{Clients, SharedClients};
-use crate::store::{InventoryStore, Stores};
+use crate::store::{CommandStore, InventoryStore, Shapes, Stores};
 use crate::trust::{self, Trust};
 use crate::world::Commands;
 
@@ -39,6 +42,12 @@ pub(crate) struct Context {
     pub(crate) trusted: bool,
     /// What the inventory listed, for the next run to compare with.
     pub(crate) summary: Summary,
+    /// Places that its commands read and write.
+    #[serde(default)]
+    pub(crate) commands: BTreeMap<String, StoreCommand>,
+    /// Variables that its commands do not inherit.
+    #[serde(default)]
+    pub(crate) variables: BTreeSet<String>,
     /// Why a contained role may run again.
     pub(crate) because: Option<String>,
 }
@@ -66,12 +75,21 @@ pub(crate) async fn prepare(
             .hint("mend the file; nothing was touched")
     })?;
     let trusted = judge(&path, &text, &mut inventory);
-    let resolved = resolve(session.providers.as_deref(), &inventory.providers)?;
+    // Planned for, and asked only by the run itself.
+    let person = session.manner.person(&Watch::new(&Look::of_stderr()), None);
+    let resolved = resolve(session.providers.as_deref(), &inventory.providers, person)?;
+    let variables = inventory.variables();
+    let places = Places {
+        root: intent.root.clone(),
+        commands: inventory.commands.clone(),
+        environment: Environment::without(variables.iter().cloned()),
+        shapes: resolved.shapes(),
+    };
     resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     let named = &intent.roles;
     let intent = &with_all_roles(&inventory, intent)?;
-    read_vars(&mut inventory, intent, &text).await;
+    read_vars(&mut inventory, &places.stores(&text)).await;
 
     let hosts = |id: &str| {
         let known = resolved.capabilities.providers.get(id);
@@ -97,7 +115,7 @@ pub(crate) async fn prepare(
         plan.withhold_from_contained();
     }
     if intent.mode == Mode::Rehearse {
-        refuse_unwritable(&plan, &text).await?;
+        refuse_unwritable(&plan, &places.stores(&text)).await?;
     }
     let context = Context {
         inventory: path,
@@ -106,6 +124,8 @@ pub(crate) async fn prepare(
         at: inventory.providers.clone(),
         trusted,
         summary,
+        commands: inventory.commands,
+        variables,
         because: intent.because.clone(),
     };
     Ok(Prepared { plan, context, history, warnings })
@@ -154,23 +174,29 @@ fn judge(path: &Path, text: &str, inventory: &mut Inventory) -> bool {
     }
 }
 
-/// Every provider at its address, with its native drivers.
+/// Every provider at its address, with its native drivers. Without a person, nobody is asked for
+/// new grants.
 pub(crate) fn resolve(
     folder: Option<&Path>,
     at: &BTreeMap<String, ProviderAt>,
+    person: Option<Arc<dyn Consent>>,
 ) -> Result<Resolved, Failure> {
-    let (catalog, clients) = catalog(folder)?;
+    let (catalog, clients) = catalog(folder, person)?;
     Ok(catalog.resolve(at, &clients, drive::clock()))
 }
 
 /// Every provider file, with the native drivers.
-pub(crate) fn catalog(folder: Option<&Path>) -> Result<(Catalog, SharedClients), Failure> {
+pub(crate) fn catalog(
+    folder: Option<&Path>,
+    person: Option<Arc<dyn Consent>>,
+) -> Result<(Catalog, SharedClients), Failure> {
     let broken =
         |errors: Vec<_>| Failure::own(format!("{} built-in provider errors", errors.len()));
     let mut catalog = Catalog::builtin().map_err(broken)?;
     let clients = Clients::new().map_err(|error| Failure::own(error.to_string()))?;
     let clients = Arc::new(clients);
     catalog = catalog.with_native_drivers(&clients, &drive::clock());
+    catalog = catalog.with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), person)));
     if let Some(folder) = folder {
         if let Trust::Refused(distrusts) = trust::of_folder(folder, &[]) {
             let all: Vec<String> = distrusts.iter().map(ToString::to_string).collect();
@@ -213,8 +239,7 @@ fn tell_problems(
 }
 
 /// A rehearsal touches nothing before every place has said that it would take a new value.
-async fn refuse_unwritable(plan: &Plan, text: &Zeroizing<String>) -> Result<(), Failure> {
-    let stores = stores(None, text);
+async fn refuse_unwritable(plan: &Plan, stores: &Stores) -> Result<(), Failure> {
     let mut refused = Vec::new();
     for planned in &plan.credentials {
         let places = planned.deliver_to.iter().flat_map(BTreeMap::values);
@@ -230,16 +255,31 @@ async fn refuse_unwritable(plan: &Plan, text: &Zeroizing<String>) -> Result<(), 
 }
 
 /// Vars may be references; they are public, and a plan holds them as values.
-async fn read_vars(inventory: &mut Inventory, intent: &Intent, text: &Zeroizing<String>) {
-    stores(intent.root.clone(), text).read_vars(inventory).await;
+async fn read_vars(inventory: &mut Inventory, stores: &Stores) {
+    stores.read_vars(inventory).await;
 }
 
-/// The stores of a run.
-pub(crate) fn stores(root: Option<PathBuf>, text: &Zeroizing<String>) -> Stores {
-    // `line:` places name values by shape; they come with `rotate revoke -`.
-    let shapes = Arc::new(|_: &str| Vec::new());
-    let inventory = Arc::new(InventoryStore::new(text.clone()));
-    Stores::new(root, shapes).with("inventory", inventory)
+/// What the stores of a run are made of.
+pub(crate) struct Places {
+    /// Where the role's places begin.
+    pub(crate) root: Option<PathBuf>,
+    /// Places that commands of a trusted inventory read and write.
+    pub(crate) commands: BTreeMap<String, StoreCommand>,
+    /// What those commands inherit.
+    pub(crate) environment: Environment,
+    /// Finds the values that `line:` means.
+    pub(crate) shapes: Shapes,
+}
+
+impl Places {
+    /// The stores; `text` is the inventory's.
+    pub(crate) fn stores(&self, text: &Zeroizing<String>) -> Stores {
+        // On another host than the agent's, its commands would reach the wrong places.
+        let commands = if self.root.is_some() { BTreeMap::new() } else { self.commands.clone() };
+        Stores::new(self.root.clone(), Arc::clone(&self.shapes))
+            .with("inventory", Arc::new(InventoryStore::new(text.clone())))
+            .with("cmd", Arc::new(CommandStore::new(commands, self.environment.clone())))
+    }
 }
 
 fn options(intent: &Intent, state: &State, history: &History, changed: Vec<String>) -> Options {
@@ -287,11 +327,16 @@ fn no_plan(error: &PlanError) -> Failure {
 }
 
 impl Context {
+    /// What the inventory's commands inherit.
+    pub(crate) fn environment(&self) -> Environment {
+        Environment::without(self.variables.iter().cloned())
+    }
+
     /// Whether the inventory's commands are run.
     pub(crate) fn commands(&self) -> Commands {
         match (&self.root, self.trusted) {
             (Some(_), _) => Commands::Elsewhere,
-            (None, true) => Commands::Allowed,
+            (None, true) => Commands::Allowed(self.environment()),
             (None, false) => Commands::Untrusted,
         }
     }

@@ -1,7 +1,7 @@
 //! What happens while it happens: live lines on a terminal, plain lines otherwise, on stderr.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -28,10 +28,11 @@ pub(crate) struct Line {
     pub(crate) state: String,
 }
 
-/// Shows how far a run has come.
+/// Shows how far a run has come. A copy shows on the same lines.
+#[derive(Clone)]
 pub(crate) struct Watch {
     zone: TimeZone,
-    live: Option<Mutex<Live>>,
+    live: Option<Arc<Mutex<Live>>>,
 }
 
 struct Live {
@@ -42,7 +43,8 @@ struct Live {
 impl Watch {
     /// Live where somebody watches.
     pub(crate) fn new(look: &Look) -> Self {
-        let live = || Mutex::new(Live { all: MultiProgress::new(), lines: BTreeMap::new() });
+        let live =
+            || Arc::new(Mutex::new(Live { all: MultiProgress::new(), lines: BTreeMap::new() }));
         Self { zone: look.zone.clone(), live: look.terminal.then(live) }
     }
 
@@ -65,6 +67,19 @@ impl Watch {
         lock(live).above(text);
     }
 
+    /// A question to a person: `text` above whatever is live, where it can be copied whole, and
+    /// `waiting` among the live lines until what is returned is dropped.
+    pub(crate) fn question(&self, text: &str, waiting: &str) -> Question {
+        self.line(text);
+        let bar = self.live.as_ref().map(|live| lock(live).wait(waiting));
+        Question { bar }
+    }
+
+    /// The reader's zone.
+    pub(crate) fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The run is over: live lines stay as they are, above the report.
     pub(crate) fn end(&self) {
         let Some(live) = &self.live else { return };
@@ -74,7 +89,27 @@ impl Watch {
     }
 }
 
+/// A question that a person has been asked.
+pub(crate) struct Question {
+    bar: Option<ProgressBar>,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 impl Live {
+    fn wait(&self, text: &str) -> ProgressBar {
+        let bar = self.all.add(ProgressBar::new_spinner().with_style(style()));
+        bar.enable_steady_tick(TURN);
+        bar.set_message(text.to_owned());
+        bar
+    }
+
     fn show(&mut self, moved: &Line, text: &str) {
         if !self.lines.contains_key(&moved.id) && self.lines.len() >= LIVE_LINES {
             return self.above(text);

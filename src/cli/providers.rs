@@ -66,7 +66,7 @@ impl Providers {
         if let Some(Command::Check(check)) = self.command {
             return check.run();
         }
-        let (catalog, _) = prepare::catalog(self.providers.as_deref())?;
+        let (catalog, _) = prepare::catalog(self.providers.as_deref(), None)?;
         let (capabilities, _) = catalog.capabilities(&BTreeMap::new());
         let format = self.output.format;
         match self.id {

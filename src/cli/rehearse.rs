@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::args::{self, Only, Output, Pace, Places, Start};
+use super::args::{self, Only, Output, Pace, Person, Places, Start};
 use super::failure::Failure;
 use super::run;
 use super::session::{Intent, Session};
@@ -31,6 +31,8 @@ pub(crate) struct Rehearse {
     #[command(flatten)]
     pace: Pace,
     #[command(flatten)]
+    person: Person,
+    #[command(flatten)]
     start: Start,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -39,7 +41,7 @@ pub(crate) struct Rehearse {
 impl Rehearse {
     /// Runs it.
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let session = Session::open(&self.places)?;
+        let session = Session::open(&self.places)?.asking(self.person, self.output);
         let intent = Intent {
             roles: self.roles,
             case: self.case,

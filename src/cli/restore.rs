@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::args::{self, Output, Pace, Places, Start};
+use super::args::{self, Output, Pace, Person, Places, Start};
 use super::failure::Failure;
 use super::run;
 use super::session::{Intent, Session};
@@ -27,6 +27,8 @@ pub(crate) struct Restore {
     #[command(flatten)]
     pace: Pace,
     #[command(flatten)]
+    person: Person,
+    #[command(flatten)]
     start: Start,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -35,7 +37,7 @@ pub(crate) struct Restore {
 impl Restore {
     /// Runs it.
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let session = Session::open(&self.places)?;
+        let session = Session::open(&self.places)?.asking(self.person, self.output);
         let intent = Intent {
             roles: self.roles,
             because: Some(self.because),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::args::{Output, Pace, State};
+use super::args::{Output, Pace, Person, State};
 use super::failure::Failure;
 use super::run;
 use super::session::{Errand, Session};
@@ -22,13 +22,15 @@ pub(crate) struct Resume {
     #[command(flatten)]
     pace: Pace,
     #[command(flatten)]
+    person: Person,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
 impl Resume {
     /// Runs it.
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let session = Session::of_state(&self.state)?;
+        let session = Session::of_state(&self.state)?.asking(self.person, self.output);
         let errand = Errand::Resume { run: self.run, wait: self.pace.wait };
         run::follow(&session, errand, self.output.format).await
     }

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{Only, Places, State};
+use super::args::{Only, Output, Person, Places, State};
+use super::consent::Manner;
 use super::failure::Failure;
 use crate::engine::capability::Radius;
 use crate::engine::report::{Mode, Stamp};
@@ -81,6 +82,8 @@ pub(crate) struct Session {
     pub(crate) state: PathBuf,
     /// More provider files.
     pub(crate) providers: Option<PathBuf>,
+    /// Who consents to new grants.
+    pub(crate) manner: Manner,
 }
 
 impl Intent {
@@ -150,7 +153,14 @@ impl Session {
                 Failure::input("no state directory: neither XDG_STATE_HOME nor HOME is set")
                     .hint("name one: --state DIR")
             })?;
-        Ok(Self { inventories, inventory_named, state, providers: places.providers.clone() })
+        let providers = places.providers.clone();
+        Ok(Self { inventories, inventory_named, state, providers, manner: Manner::default() })
+    }
+
+    /// The same, with a person to ask as the arguments say.
+    pub(crate) fn asking(mut self, person: Person, output: Output) -> Self {
+        self.manner = Manner::new(person.consent, output.log.log_format);
+        self
     }
 
     /// The inventory to read.

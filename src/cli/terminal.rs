@@ -61,6 +61,11 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Whether somebody can be asked: a person types, or watches.
+pub(crate) fn somebody_is_there() -> bool {
+    io::stdin().is_terminal() || io::stderr().is_terminal()
+}
+
 /// Waits for Enter; goes on at once where `yes` was said or nobody can see the question.
 pub(crate) fn go_on(yes: bool) -> bool {
     if yes || !io::stdin().is_terminal() || !io::stderr().is_terminal() {

@@ -144,7 +144,7 @@ impl Scene<'_> {
         Some(Task::Ask(Request { at, parties, values, deadline_ms }))
     }
 
-    fn waits_for_a_person(&self, way: u16) -> bool {
+    pub(super) fn waits_for_a_person(&self, way: u16) -> bool {
         self.ways(Verb::Issue).get(usize::from(way)).is_some_and(|way| way.person)
     }
 
@@ -163,7 +163,10 @@ impl Scene<'_> {
             _ => &machine.old,
         };
         values.extend(with_handle(subject));
-        if let Some(handle) = handle {
+        // A roll begins at the old one: its id is the one that is renewed.
+        let rolled =
+            (verb == Verb::Roll && subject.handle.is_none()).then_some(&machine.old.handle);
+        if let Some(handle) = handle.or(rolled.and_then(Option::as_ref)) {
             values.insert("handle".to_owned(), Value::String(handle.clone()));
         }
         let at = self.at(verb, way, step);

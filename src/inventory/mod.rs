@@ -7,7 +7,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ pub use changes::{Summary, changes};
 pub use excerpt::render;
 pub use index::Index;
 pub(crate) use position::{LineIndex, locate};
-pub use reference::{BadReference, Part, SecretRef};
+pub use reference::{BadReference, CookieName, Part, SecretRef};
 pub use similarity::{Nearest, nearest};
 
 /// What the text says, every reference resolved.
@@ -44,6 +44,8 @@ pub struct Inventory {
     pub admins: BTreeMap<String, Credential>,
     /// `[provider.ID]`: provider files at other addresses.
     pub providers: BTreeMap<String, ProviderAt>,
+    /// `[cmd.NAME]`: places that commands read and write.
+    pub commands: BTreeMap<String, StoreCommand>,
     /// Everything that is wrong with it, in order of appearance.
     pub problems: Vec<Problem>,
 }
@@ -271,6 +273,31 @@ pub struct Credential {
     /// `secret.sid`, `deliver.0`, `deliver.0.sid`), so that what only the provider file can tell is
     /// reported at its place.
     pub spans: BTreeMap<String, Range<usize>>,
+}
+
+/// A place that commands read and write, each argument by argument.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoreCommand {
+    /// Prints the value.
+    pub get: Vec<String>,
+    /// Takes a new one on stdin; none where it is only ever read.
+    pub set: Option<Vec<String>>,
+}
+
+impl Inventory {
+    /// The variables that its references name: what they hold is no command's business.
+    pub fn variables(&self) -> BTreeSet<String> {
+        let of_roles = self.roles.values().flat_map(|role| &role.credentials);
+        let all = of_roles.chain(self.admins.values());
+        let places = all.flat_map(|it| {
+            let vars = it.vars.values().filter_map(|value| match value {
+                VarValue::Reference(place) => Some(place),
+                VarValue::Literal(_) => None,
+            });
+            it.secret.values().chain(it.deliver.iter().flat_map(BTreeMap::values)).chain(vars)
+        });
+        places.filter(|place| place.scheme == "env").map(|place| place.path.clone()).collect()
+    }
 }
 
 /// A provider file at another address.

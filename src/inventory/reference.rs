@@ -13,7 +13,8 @@ use super::similarity::nearest;
 ///
 /// `env:NAME`, `file:PATH`, `dotenv:PATH#KEY`, `json:PATH#/pointer`, `line:PATH#N`, `cmd:NAME`, and
 /// what other stores bring. `::url.password`, `::url.user`, `::json/POINTER` and
-/// `::cookie.NAME@DOMAIN` mean a part of the stored value; the rest is kept byte for byte.
+/// `::cookie.NAME@DOMAIN` (`/PATH` behind it tells twins apart) mean a part of the stored value; the
+/// rest is kept byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SecretRef {
@@ -36,13 +37,19 @@ pub enum Part {
     UrlUser,
     /// `json/POINTER`, the pointer with its first slash.
     Json(String),
-    /// `cookie.NAME@DOMAIN`.
-    Cookie {
-        /// The cookie's name.
-        name: String,
-        /// Its domain.
-        domain: String,
-    },
+    /// `cookie.NAME@DOMAIN` or `cookie.NAME@DOMAIN/PATH`.
+    Cookie(CookieName),
+}
+
+/// What tells a cookie from the others of a browser.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CookieName {
+    /// Its name.
+    pub name: String,
+    /// Its domain, with or without the dot before it.
+    pub domain: String,
+    /// Its path, which begins with a slash; none where no other cookie has its name and domain.
+    pub path: Option<String>,
 }
 
 /// A reference that cannot be one.
@@ -61,8 +68,15 @@ impl fmt::Display for Part {
             Self::UrlPassword => f.write_str("url.password"),
             Self::UrlUser => f.write_str("url.user"),
             Self::Json(pointer) => write!(f, "json{pointer}"),
-            Self::Cookie { name, domain } => write!(f, "cookie.{name}@{domain}"),
+            Self::Cookie(cookie) => write!(f, "cookie.{cookie}"),
         }
+    }
+}
+
+impl fmt::Display for CookieName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, domain, path } = self;
+        write!(f, "{name}@{domain}{}", path.as_deref().unwrap_or_default())
     }
 }
 
@@ -143,14 +157,28 @@ impl FromStr for Part {
         {
             return Ok(Self::Json(pointer.to_owned()));
         }
-        if let Some((name, domain)) = text.strip_prefix("cookie.").and_then(|c| c.split_once('@'))
-            && !name.is_empty()
-            && !domain.is_empty()
-        {
-            return Ok(Self::Cookie { name: name.to_owned(), domain: domain.to_owned() });
+        if let Some(cookie) = text.strip_prefix("cookie.") {
+            return cookie.parse().map(Self::Cookie);
         }
         let hint = "use ::url.password, ::url.user, ::json/POINTER or ::cookie.NAME@DOMAIN";
         Err(bad("what stands behind `::` is no part of a value", hint))
+    }
+}
+
+impl FromStr for CookieName {
+    type Err = BadReference;
+
+    /// `NAME@DOMAIN`, and `/PATH` behind it where the path tells two cookies apart.
+    fn from_str(text: &str) -> Result<Self, BadReference> {
+        let (name, rest) = text.split_once('@').unwrap_or_default();
+        let slash = rest.find('/').unwrap_or(rest.len());
+        let (domain, path) = rest.split_at(slash);
+        if name.is_empty() || domain.is_empty() {
+            let hint = "write ::cookie.NAME@DOMAIN, or ::cookie.NAME@DOMAIN/PATH";
+            return Err(bad("what stands behind `::` is no part of a value", hint));
+        }
+        let path = (!path.is_empty()).then(|| path.to_owned());
+        Ok(Self { name: name.to_owned(), domain: domain.to_owned(), path })
     }
 }
 
@@ -341,8 +369,13 @@ mod tests {
             parse("json:/srv/t.json#/a#b/c::json/x::y"),
             ("json".into(), "/srv/t.json".into(), some("/a#b/c"), Some(Part::Json("/x::y".into())))
         );
-        let cookie = Part::Cookie { name: "sid".into(), domain: ".example.com".into() };
-        assert_eq!(parse("file:/jar::cookie.sid@.example.com").3, Some(cookie));
+        let cookie = |path: Option<&str>| {
+            let (name, domain) = ("sid".into(), ".example.com".into());
+            Some(Part::Cookie(CookieName { name, domain, path: path.map(str::to_owned) }))
+        };
+        assert_eq!(parse("file:/jar::cookie.sid@.example.com").3, cookie(None));
+        assert_eq!(parse("file:/jar::cookie.sid@.example.com/").3, cookie(Some("/")));
+        assert_eq!(parse("file:/jar::cookie.sid@.example.com/a/b").3, cookie(Some("/a/b")));
         assert_eq!(parse("line:/var/log/agent.log#17").2, some("17"));
         assert_eq!(parse("file:C:\\agent\\key").1, "C:\\agent\\key");
         assert_eq!(parse("vault:secret/mail-agent#openai").2, some("openai"));
@@ -372,6 +405,7 @@ mod tests {
             ("file:/a::url.pasword", "what stands behind `::` is no part of a value"),
             ("file:/a::json", "what stands behind `::` is no part of a value"),
             ("file:/a::json/~2", "what stands behind `::` is no part of a value"),
+            ("file:/a::cookie.a@/b", "what stands behind `::` is no part of a value"),
             ("file:/a::cookie.@b", "what stands behind `::` is no part of a value"),
             ("file:/a\n", "a reference cannot hold line breaks or control characters"),
             ("dotnev:/a#B", "the reference names a store that rotate does not know"),
@@ -397,12 +431,13 @@ mod tests {
         fn part()(
             which in 0..4, pointer in "(/[a-z~:#@]{0,6}){1,3}",
             name in "[a-z:#]{1,6}", domain in "[a-z.:@]{1,8}",
+            path in proptest::option::of("/[a-z/@:#]{0,6}"),
         ) -> Part {
             match which {
                 0 => Part::UrlPassword,
                 1 => Part::UrlUser,
                 2 => Part::Json(pointer.replace('~', "~0")),
-                _ => Part::Cookie { name, domain },
+                _ => Part::Cookie(CookieName { name, domain, path }),
             }
         }
     }

@@ -21,6 +21,7 @@ impl Inventory {
             problems.push(tell(&provider.span, &format!("the address of `{}`", provider.id)));
         }
         self.drop_providers(&moved, because);
+        self.commands.clear();
         for role in self.roles.values_mut() {
             if role.stop.take().is_some() {
                 problems.push(tell(&role.span, "`stop`").of(Some(&role.name), None));
@@ -100,6 +101,11 @@ mod tests {
     #[test]
     fn commands_and_addresses_go_and_the_rest_stays() {
         let text = r#"
+[cmd.vault]
+get = ["vault", "get"]
+set = ["vault", "set"]
+[cmd.get]
+get = ["vault", "get"]
 [role.mail]
 stop = ["systemctl", "stop", "mail"]
 [[role.mail.credential]]
@@ -123,18 +129,18 @@ base = "https://elsewhere.example.com"
         assert_eq!(role.credentials[0].reload, Reload::Unsaid);
         assert_eq!(role.credentials[0].deliver.len(), 1);
         assert!(role.credentials.iter().all(|it| it.unusable), "at whose address?");
-        assert!(inventory.providers.is_empty());
+        assert!(inventory.providers.is_empty() && inventory.commands.is_empty());
         let told: Vec<_> = inventory.problems.iter().map(|p| format!("{}: {p}", p.line)).collect();
         assert_eq!(
             told,
             [
-                "2: mail: `stop` is not used: others may write it",
-                "4: mail/a: `reload` is not used: others may write it",
-                "4: mail/a: `cmd:` under `deliver` is not used: others may write it",
-                "6: mail/a: [provider.acme] is not used: others may write it",
-                "10: mail/b: `cmd:` under `secret` is not used: others may write it",
-                "12: mail/b: [provider.acme] is not used: others may write it",
-                "14: the address of `acme` is not used: others may write it",
+                "7: mail: `stop` is not used: others may write it",
+                "9: mail/a: `reload` is not used: others may write it",
+                "9: mail/a: `cmd:` under `deliver` is not used: others may write it",
+                "11: mail/a: [provider.acme] is not used: others may write it",
+                "15: mail/b: `cmd:` under `secret` is not used: others may write it",
+                "17: mail/b: [provider.acme] is not used: others may write it",
+                "19: the address of `acme` is not used: others may write it",
             ]
         );
     }

@@ -3,5 +3,5 @@
 mod command;
 mod evidence;
 
-pub use command::{Reloads, STOP_LIMIT, run};
+pub use command::{Reloads, STOP_LIMIT};
 pub use evidence::{Preservation, Saved, preserve};

@@ -22,8 +22,22 @@ macro_rules! builtin {
 }
 
 /// The files that are part of the binary: id and text.
-pub const BUILTIN: &[(&str, &str)] =
-    builtin!["acme", "aws-iam", "oauth", "openai", "redis", "slack"];
+pub const BUILTIN: &[(&str, &str)] = builtin![
+    "acme",
+    "anthropic",
+    "aws-iam",
+    "cloudflare",
+    "github",
+    "gitlab",
+    "google-oauth",
+    "npm",
+    "oauth",
+    "openai",
+    "openrouter",
+    "redis",
+    "slack",
+    "wordpress",
+];
 
 /// Every provider known to this run.
 #[derive(Clone, Default)]
@@ -177,6 +191,22 @@ impl Catalog {
         found
     }
 
+    /// Every value of a known shape in a text: where it stands, and its provider and kind. One that
+    /// stands within another is a part of it.
+    pub fn find(&self, text: &str) -> Vec<(Range<usize>, &str, &str)> {
+        let mut found = Vec::new();
+        for spec in self.specs.values() {
+            found.extend(spec.find(text).map(|(span, kind)| (span, spec.id.as_str(), kind)));
+        }
+        let all: Vec<Range<usize>> = found.iter().map(|(span, ..)| span.clone()).collect();
+        let within = |span: &Range<usize>, other: &Range<usize>| {
+            span != other && other.start <= span.start && span.end <= other.end
+        };
+        found.retain(|(span, ..)| !all.iter().any(|other| within(span, other)));
+        found.sort_by_key(|(span, ..)| span.start);
+        found
+    }
+
     /// Kinds of other files that made-up values of this file's shapes would be taken for, or the
     /// other way round.
     pub fn overlaps(&self, spec: &Spec) -> Vec<(String, String)> {
@@ -245,7 +275,7 @@ impl Catalog {
             capabilities.providers.insert(id.clone(), own.capability().clone());
             providers.insert(id.clone(), own.clone());
         }
-        Resolved { capabilities, problems, providers }
+        Resolved { capabilities, problems, providers, catalog: self.clone() }
     }
 
     fn placed(
@@ -290,6 +320,7 @@ pub struct Resolved {
     /// What is wrong with the inventory's `[provider.*]`.
     pub problems: Vec<ProviderProblem>,
     providers: BTreeMap<String, Arc<dyn Provider>>,
+    catalog: Catalog,
 }
 
 impl Resolved {
@@ -302,6 +333,17 @@ impl Resolved {
             Problem::of_provider(problem.span.clone(), &problem.message, problem.hint.clone())
         }));
         check::check(inventory, &self.capabilities, text);
+    }
+
+    /// What it was made of.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Finds every value of a known shape in a line.
+    pub fn shapes(&self) -> Arc<dyn Fn(&str) -> Vec<Range<usize>> + Send + Sync> {
+        let catalog = self.catalog.clone();
+        Arc::new(move |line| catalog.find(line).into_iter().map(|(span, ..)| span).collect())
     }
 
     /// The provider of that id in this run.

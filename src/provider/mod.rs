@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::engine::call::{Answer, At, Values, Verb};
+use crate::engine::call::{Answer, At, Fault, Reason, Values, Verb};
 use crate::engine::capability::{ProviderCapability, Way};
 use crate::secret::{Parts, Secret};
 
@@ -89,4 +89,22 @@ pub trait Driver: Send + Sync {
 
     /// Makes one call.
     async fn call(&self, bases: &Bases, at: &At, values: &Values, secrets: &Secrets) -> Reply;
+
+    /// How it obtains a new credential with a person, at endpoints that a file names; none where
+    /// nobody can be asked, or where this code asks nobody.
+    fn consent(&self, _file: &spec::Consent) -> Option<Way> {
+        None
+    }
+
+    /// Asks a person for a new credential, at endpoints that a file names.
+    async fn consented(
+        &self,
+        _file: &spec::Consent,
+        _bases: &Bases,
+        _at: &At,
+        _values: &Values,
+        _secrets: &Secrets,
+    ) -> Reply {
+        Answer::Fault(Fault::Refused(Reason::Unsupported.into())).into()
+    }
 }

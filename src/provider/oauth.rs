@@ -7,29 +7,37 @@
 //! Two facts of real servers shape it. A server that rotates refresh tokens ends the whole family
 //! when an old one is shown again, so tokens are looked at by introspection and never by use. And
 //! revoking any token of a grant may end all of it, so what was rolled is never also revoked.
+//!
+//! A grant is a person's to give: the person is asked by a code (RFC 8628) or by a redirect back to
+//! this host (RFC 8252, PKCE). A file of another provider may name the endpoints of such a consent
+//! and keep every other verb to itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use self::client::{Client, Token};
-use self::discovery::{Discoveries, Endpoint, Issuer};
+use self::consent::Wanted;
+use self::discovery::{Discoveries, Endpoint, Issuer, Metadata};
 use self::wire::Failure;
 use crate::engine::call::{Answer, At, Fault, Reason, Values, Verb};
 use crate::engine::capability::{Actor, Seen, StepCapability, Way};
-use crate::provider::{Acting, Bases, Driver, Reply, Secrets, SharedClients};
+use crate::provider::{Acting, Bases, Driver, Reply, Secrets, SharedClients, spec};
 use crate::secret::Secret;
 
 mod client;
+mod consent;
 mod device;
 mod discovery;
 mod echo;
 mod grant;
+mod loopback;
 mod registration;
 mod wire;
 
-pub use device::{Ask, Consent};
+pub use consent::{Ask, Consent, Means, Shown};
 
 /// The kinds of `providers/oauth.toml` that this driver answers for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,8 +81,14 @@ impl Oauth {
         Self { clients, consent, discoveries: Discoveries::default() }
     }
 
-    async fn look(&self, bases: &Bases, at: &At, kind: Kind, secrets: &Secrets) -> Answer {
-        let seen = match self.discoveries.issuer(&self.clients.probes, bases).await {
+    async fn look(
+        &self,
+        bases: &Bases,
+        at: &At,
+        kind: Kind,
+        (values, secrets): (&Values, &Secrets),
+    ) -> Answer {
+        let seen = match self.discoveries.issuer(&self.clients.probes, bases, values).await {
             Ok(issuer) => look(&issuer, at, kind, secrets).await,
             Err(failure) => Err(failure),
         };
@@ -91,13 +105,10 @@ impl Oauth {
     ) -> Result<Reply, Failure> {
         match (at.verb, kind) {
             (Verb::Issue, Kind::Grant) => {
-                let person = self.consent.as_deref().ok_or(Reason::Unsupported)?;
-                let client = Client::new(issuer, party(secrets, "client")?)?;
-                let granted = device::consent(&client, person, at, values).await?;
-                Ok(match granted {
-                    Ok(granted) => grant::consented(&client, granted).await,
-                    Err(failure) => faulty(failure),
-                })
+                let keeps = [("secret", Token::Refresh), ("access", Token::Access)];
+                let keeps = keeps.map(|(name, token)| (name.to_owned(), token)).into();
+                let file = spec::Consent::default();
+                self.consented(issuer, &file, &keeps, at, (values, secrets)).await
             }
             (Verb::Issue, Kind::ClientToken) => {
                 let client = Client::new(issuer, party(secrets, "client")?)?;
@@ -110,6 +121,16 @@ impl Oauth {
                 let client = Client::new(issuer, party(secrets, "client")?)?;
                 Ok(grant::roll(&client, part(party(secrets, "old")?, "secret")?).await)
             }
+            (Verb::Finish, Kind::RotatingGrant) => {
+                let Ok(access) = part(party(secrets, "new")?, "access") else {
+                    return Ok(Answer::Done.into());
+                };
+                if !issuer.offers(Endpoint::Userinfo) {
+                    return Ok(Answer::Done.into());
+                }
+                let used = grant::use_once(issuer, access).await;
+                Ok(used.map_or_else(faulty, |()| Answer::Done.into()))
+            }
             (Verb::Revoke, Kind::Grant | Kind::RotatingGrant) if at.step == 1 => {
                 let client = Client::new(issuer, party(secrets, "client")?)?;
                 match part(party(secrets, "old")?, "access") {
@@ -117,6 +138,10 @@ impl Oauth {
                     // It has no access token at rest; there is nothing to end.
                     Err(_) => Ok(Answer::Done.into()),
                 }
+            }
+            (Verb::Revoke, Kind::Grant | Kind::RotatingGrant) if at.step == 2 => {
+                let client = Client::new(issuer, party(secrets, "client")?)?;
+                Ok(grant::show_spent(&client, part(party(secrets, "old")?, "secret")?).await.into())
             }
             (Verb::Revoke, Kind::Grant | Kind::RotatingGrant | Kind::ClientToken) => {
                 let client = Client::new(issuer, party(secrets, "client")?)?;
@@ -129,6 +154,25 @@ impl Oauth {
             }
             _ => Err(Reason::Unsupported.into()),
         }
+    }
+
+    /// Obtains a grant with a person, by what file and inventory say of it.
+    async fn consented(
+        &self,
+        issuer: &Issuer<'_>,
+        file: &spec::Consent,
+        keeps: &BTreeMap<String, Token>,
+        at: &At,
+        (values, secrets): (&Values, &Secrets),
+    ) -> Result<Reply, Failure> {
+        let person = self.consent.as_deref().ok_or(Reason::Unsupported)?;
+        let client = Client::new(issuer, party(secrets, "client")?)?;
+        let query = consent::query(&file.query, values)?;
+        let wanted = Wanted { client: &client, person, at, values, query };
+        Ok(match wanted.obtain().await? {
+            Ok(granted) => grant::consented(&client, granted, keeps).await,
+            Err(failure) => faulty(failure),
+        })
     }
 }
 
@@ -147,9 +191,9 @@ impl Driver for Oauth {
             return Answer::Fault(Fault::Refused(Reason::Unsupported.into())).into();
         };
         let reply = if at.verb == Verb::Probe {
-            self.look(bases, at, kind, secrets).await.into()
+            self.look(bases, at, kind, (values, secrets)).await.into()
         } else {
-            match self.discoveries.issuer(&self.clients.calls, bases).await {
+            match self.discoveries.issuer(&self.clients.calls, bases, values).await {
                 Ok(issuer) if at.verb == Verb::Learn => Answer::Took(issuer.facts()).into(),
                 Ok(issuer) => self
                     .change(&issuer, at, kind, values, secrets)
@@ -160,6 +204,43 @@ impl Driver for Oauth {
         };
         echo::removed(reply, secrets)
     }
+
+    fn consent(&self, file: &spec::Consent) -> Option<Way> {
+        self.consent.as_ref()?;
+        let mut takes: Vec<&str> = file.take.keys().map(String::as_str).collect();
+        takes.extend(["lives", "scopes"]);
+        Some(asks(&takes))
+    }
+
+    async fn consented(
+        &self,
+        file: &spec::Consent,
+        bases: &Bases,
+        at: &At,
+        values: &Values,
+        secrets: &Secrets,
+    ) -> Reply {
+        let reply = match (Metadata::of_file(file, bases), keeps(file)) {
+            (Ok(metadata), Ok(keeps)) => {
+                let http = &self.clients.calls;
+                let issuer = Issuer { http, bases, metadata: Arc::new(metadata) };
+                self.consented(&issuer, file, &keeps, at, (values, secrets)).await
+            }
+            (Err(failure), _) | (_, Err(failure)) => Err(failure),
+        };
+        let reply = reply.unwrap_or_else(|failure| Answer::Fault(failure.before()).into());
+        echo::removed(reply, secrets)
+    }
+}
+
+/// Which token of the answer is which part of the new one.
+fn keeps(file: &spec::Consent) -> Result<BTreeMap<String, Token>, Failure> {
+    let token = |pointer: &str| match pointer {
+        "/refresh_token" => Ok(Token::Refresh),
+        "/access_token" => Ok(Token::Access),
+        _ => Err(Failure::from(Reason::Unsupported)),
+    };
+    file.take.iter().map(|(name, pointer)| Ok((name.clone(), token(pointer)?))).collect()
 }
 
 async fn look(
@@ -169,6 +250,8 @@ async fn look(
     secrets: &Secrets,
 ) -> Result<Answer, Failure> {
     let it = party(secrets, "it")?;
+    // What is asked about where refresh tokens are strangers to introspection.
+    let by_access = it.vars.get("introspected").and_then(Value::as_str) == Some("access");
     let (name, which) = match (kind, at.way) {
         (Kind::Client | Kind::RegisteredClient, _) => {
             let saw = registration::probe(&Client::new(issuer, it)?).await?;
@@ -176,6 +259,7 @@ async fn look(
         }
         (Kind::ClientToken, _) => ("secret", Token::Access),
         (Kind::Grant, 1) => ("access", Token::Access),
+        (Kind::RotatingGrant, _) if by_access => ("access", Token::Access),
         (Kind::Grant | Kind::RotatingGrant, _) => ("secret", Token::Refresh),
     };
     let token = part(it, name)?;
@@ -208,19 +292,19 @@ fn ways(kind: Kind, person: bool) -> BTreeMap<Verb, Vec<Way>> {
     match kind {
         Kind::Grant => {
             add(Verb::Probe, vec![way([layer(true)]), way([layer(true)])]);
-            // The refresh token first: a server that cascades then ends the access token too.
-            add(Verb::Revoke, vec![way([ends(), ends()])]);
+            // The refresh token first: a server that cascades then ends the access token too. Then
+            // it is shown as if it were live: whoever took its place in the family loses that.
+            add(Verb::Revoke, vec![way([ends(), ends(), ends()])]);
             if person {
-                let takes = ["secret", "access", "lives", "scopes"];
-                let asks = way([step(Actor::Client, &["client"], &takes, false)]);
-                add(Verb::Issue, vec![Way { person: true, ..asks }]);
+                add(Verb::Issue, vec![asks(&["secret", "access", "lives", "scopes"])]);
             }
         }
         Kind::RotatingGrant => {
             add(Verb::Probe, vec![way([layer(true)])]);
-            add(Verb::Revoke, vec![way([ends(), ends()])]);
+            add(Verb::Revoke, vec![way([ends(), ends(), ends()])]);
             let takes = ["secret", "access", "lives", "scopes"];
             add(Verb::Roll, vec![way([step(Actor::Old, &["old", "client"], &takes, false)])]);
+            add(Verb::Finish, vec![way([step(Actor::New, &["new"], &[], true)])]);
         }
         Kind::ClientToken => {
             add(Verb::Probe, vec![way([layer(true)])]);
@@ -246,6 +330,11 @@ fn ways(kind: Kind, person: bool) -> BTreeMap<Verb, Vec<Way>> {
         }
     }
     verbs
+}
+
+/// A new grant from a person.
+fn asks(takes: &[&str]) -> Way {
+    Way { person: true, ..way([step(Actor::Client, &["client"], takes, false)]) }
 }
 
 fn learn() -> Way {

@@ -18,7 +18,9 @@ use crate::inventory::{Inventory, SecretRef, VarValue};
 use crate::secret::Secret;
 
 mod atomic;
+mod command;
 mod content;
+mod cookie;
 mod dotenv;
 mod env;
 mod file;
@@ -28,6 +30,7 @@ mod line;
 mod part;
 mod path;
 
+pub use command::CommandStore;
 pub use file::FileStore;
 pub use inventory::InventoryStore;
 pub use line::Shapes;

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 use zeroize::Zeroizing;
 
 use super::content::replaced;
-use super::{Edit, SecretStore, because, json, whole};
+use super::{Edit, SecretStore, because, cookie, json, whole};
 use crate::engine::call::{Reason, Why};
 use crate::inventory::{Part, SecretRef};
 use crate::secret::Secret;
@@ -18,12 +18,12 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// The part of a value; none where the value has no such part.
 ///
 /// # Errors
-/// [`Reason::Unreadable`] with `malformed`; [`Reason::Unsupported`] for cookies.
+/// [`Reason::Unreadable`] with `malformed`, and what the format of the part says.
 pub(super) fn get(value: &Secret, part: &Part) -> Result<Option<Secret>, Why> {
     let text = value.expose();
     let span = match part {
         Part::Json(pointer) => return json::get(text, pointer),
-        Part::Cookie { .. } => return Err(Reason::Unsupported.into()),
+        Part::Cookie(name) => return cookie::get(text, name),
         Part::UrlUser => Address::of(text)?.user,
         Part::UrlPassword => Address::of(text)?.password,
     };
@@ -46,7 +46,10 @@ pub(super) fn set(value: &Secret, part: &Part, new: &Secret) -> Result<Secret, W
             let mut changed = json::set(text, pointer, new.expose())?;
             return Ok(Secret::new(std::mem::take(&mut *changed)));
         }
-        Part::Cookie { .. } => return Err(Reason::Unsupported.into()),
+        Part::Cookie(name) => {
+            let mut changed = cookie::set(text, name, new.expose())?;
+            return Ok(Secret::new(std::mem::take(&mut *changed)));
+        }
         Part::UrlUser | Part::UrlPassword => Address::of(text)?,
     };
     // Three bytes for each are the longest escape.
@@ -179,11 +182,5 @@ mod tests {
         let text = "{\"auth\": {\"key\": \"old\"} }";
         assert_eq!(read(text, &part).unwrap().unwrap(), "old");
         assert_eq!(written(text, &part, "new"), "{\"auth\": {\"key\": \"new\"} }");
-    }
-
-    #[test]
-    fn cookies_are_said_to_be_unsupported() {
-        let part = Part::Cookie { name: "sid".into(), domain: "example.com".into() };
-        assert_eq!(read("sid=1", &part).unwrap_err().reason, Reason::Unsupported);
     }
 }

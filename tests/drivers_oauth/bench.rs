@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use regex::Regex;
 use rotate::engine::call::{Answer, At, Fault, Identity, Liveness, Reason, Values, Verb};
-use rotate::provider::oauth::{Ask, Consent, Oauth};
+use rotate::provider::oauth::{Ask, Consent, Means, Oauth, Shown};
 use rotate::provider::{Acting, Bases, Clients, Driver, Reply, Secrets};
 use rotate::secret::{Parts, Secret};
 use serde_json::{Value, json};
@@ -209,12 +209,17 @@ impl Somebody {
 
 #[async_trait]
 impl Consent for Somebody {
-    async fn show(&self, ask: &Ask) {
+    async fn show(&self, ask: &Ask) -> Shown {
         assert!(ask.expires_in > Duration::ZERO);
-        self.asked.lock().unwrap().push((ask.user_code.clone(), ask.label.clone()));
-        let Some(name) = self.name else { return };
-        let page = ask.verification_uri_complete.as_ref().unwrap();
-        submit_forms(page.as_str(), name).await;
+        let shown = match &ask.means {
+            Means::Code { code, .. } => code.clone(),
+            Means::Redirect { .. } => ask.page.to_string(),
+        };
+        self.asked.lock().unwrap().push((shown, ask.label.clone()));
+        if let (Some(name), Means::Code { complete, .. }) = (self.name, &ask.means) {
+            submit_forms(complete.as_ref().unwrap().as_str(), name).await;
+        }
+        Box::new(())
     }
 
     async fn pause(&self, wait: Duration) {

@@ -14,6 +14,7 @@ use rotate::provider::Secrets;
 use rotate::secret::Secret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use url::Url;
 
 use crate::bench::*;
 
@@ -322,6 +323,59 @@ async fn fake_that_says_slow_down_is_asked_less_often() {
     assert_eq!(seen[0].1["scope"], "mail.read mail.send");
     assert_eq!(seen[0].1["audience"], "mail");
     assert_eq!(seen[1].1["device_code"], "the-device-code");
+}
+
+/// The client may not have codes for devices, says the issuer: a redirect is asked for instead, and
+/// a person who never comes back has granted nothing.
+#[tokio::test]
+async fn fake_that_refuses_a_device_code_is_asked_by_redirect() {
+    let seen = Seen::default();
+    let metadata = |issuer: &str| {
+        let mut metadata = ordinary(issuer);
+        metadata["device_authorization_endpoint"] = format!("{issuer}/device").into();
+        metadata["authorization_endpoint"] = "https://pages.example/authorize".into();
+        metadata
+    };
+    let no = r#"{"error":"unauthorized_client"}"#;
+    let routes = answering(&seen, "/device", 400, &[], no);
+    let person = Somebody::absent();
+    let bench = Bench::with(&fake(metadata, routes).await, Some(person.clone()));
+    let secrets = named([("client", client(CLIENT))]);
+    let values = json!({ "scopes": ["mail.read"], "consent_query": "prompt=consent" });
+    let reply = bench.call(at("grant", Verb::Issue), values, secrets).await;
+    assert_eq!(refused(reply.answer), Reason::Timeout);
+    let page: Url = person.asked.lock().unwrap()[0].0.parse().unwrap();
+    assert_eq!(page.host_str(), Some("pages.example"));
+    let query: BTreeMap<String, String> = page.query_pairs().into_owned().collect();
+    let of = |name: &str| query[name].as_str();
+    assert_eq!((of("response_type"), of("client_id"), of("scope")), ("code", CLIENT, "mail.read"));
+    assert_eq!((of("code_challenge_method"), of("prompt")), ("S256", "consent"));
+    // 43 characters hold a SHA-256, 22 hold 128 bits.
+    assert_eq!((of("code_challenge").len(), of("state").len()), (43, 22));
+    let back: Url = of("redirect_uri").parse().unwrap();
+    assert_eq!((back.host_str(), back.path()), (Some("127.0.0.1"), "/callback"));
+    assert_eq!(seen.lock().unwrap().len(), 1, "nothing was redeemed");
+}
+
+#[tokio::test]
+async fn what_is_ours_to_ask_with_cannot_be_named_by_the_inventory() {
+    let metadata = |issuer: &str| {
+        let mut metadata = ordinary(issuer);
+        metadata["authorization_endpoint"] = format!("{issuer}/authorize").into();
+        metadata
+    };
+    let person = Somebody::absent();
+    let bench = Bench::with(&fake(metadata, Router::new()).await, Some(person.clone()));
+    for values in [
+        json!({ "consent_query": "redirect_uri=https%3A%2F%2Fevil.example" }),
+        json!({ "redirect_uri": "https://evil.example:443/callback" }),
+        json!({ "redirect_uri": "http://10.0.0.1:80/callback" }),
+    ] {
+        let secrets = named([("client", client(CLIENT))]);
+        let reply = bench.call(at("grant", Verb::Issue), values, secrets).await;
+        assert!(matches!(reply.answer, Answer::Fault(Fault::Refused(_))), "{:?}", reply.answer);
+    }
+    assert!(person.asked.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -307,8 +307,7 @@ impl reqwest::dns::Resolve for Nameless {
 #[tokio::test]
 async fn a_name_that_nobody_has_got_nothing() {
     let mut bench = Bench::at("https://issuer.invalid");
-    let http = reqwest::Client::builder().dns_resolver(Arc::new(Nameless)).build().unwrap();
-    let clients = Clients { calls: http.clone(), probes: http };
+    let clients = Clients::from_recipe(|http| http.dns_resolver(Arc::new(Nameless))).unwrap();
     bench.driver = Oauth::new(Arc::new(clients), None);
     let not_sent = Answer::Fault(Fault::NotSent(Reason::Dns.into()));
     assert_eq!(bench.revoke("client-token", 0, secret(GARBAGE)).await, not_sent);

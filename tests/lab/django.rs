@@ -41,7 +41,7 @@ impl Django {
     /// Signs a user in, as a browser does, and gives the session as a `Cookie` header says it:
     /// `sessionid=VALUE`.
     pub(crate) async fn sign_in(&self, user: &str) -> String {
-        let http = rotate::provider::Clients::new().unwrap().calls;
+        let http = rotate::provider::Clients::new().unwrap().calls().clone();
         let login = format!("{}/login", self.address);
         let page = http.get(&login).send().await.unwrap();
         let token = cookie(page.headers(), "csrftoken").unwrap();
@@ -58,7 +58,7 @@ impl Django {
 
     /// Whether the site answers `/me` with a user for that `Cookie` header.
     pub(crate) async fn is_alive(&self, cookies: &str) -> bool {
-        let http = rotate::provider::Clients::new().unwrap().calls;
+        let http = rotate::provider::Clients::new().unwrap().calls().clone();
         let me = http.get(format!("{}/me", self.address)).header("cookie", cookies);
         me.send().await.unwrap().status() == 200
     }

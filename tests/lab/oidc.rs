@@ -14,6 +14,8 @@ pub(crate) struct Oidc {
 impl Oidc {
     /// The role's client: client credentials, refresh, device flow.
     pub(crate) const CLIENT: &str = "mail-agent";
+    /// The same as a desktop application: code with PKCE, redirected to loopback.
+    pub(crate) const DESK: &str = "mail-desk";
     /// Sees other clients' tokens, as a resource server would.
     pub(crate) const AUDITOR: &str = "auditor";
     /// Registers new clients (RFC 7591).

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rotate::child::Environment;
 use rotate::drive::{Driven, Nobody, Observer, clock, drive, resume, wall};
 use rotate::engine::call::Told;
 use rotate::engine::plan::Plan;
@@ -81,7 +82,7 @@ impl Line {
         let plan = Plan::contain(&inventory, &providers.capabilities, &roles, &options).unwrap();
         let header = Header::of(&plan, wall()).unwrap();
         let journal = Journal::create(&state, &header, &[]).unwrap();
-        let world = LiveWorld::new(&plan, providers, stores, state.keys(), Commands::Allowed);
+        let world = LiveWorld::new(&plan, providers, stores, state.keys(), allowed());
         drive(plan, journal, &world, nobody_speaks(), observer).await.unwrap()
     }
 
@@ -94,7 +95,7 @@ impl Line {
         let (_, providers, stores) = self.read().await;
         assert!(header.is_resumable_with(&providers.capabilities));
         let plan = header.plan().unwrap();
-        let world = LiveWorld::new(&plan, providers, stores, state.keys(), Commands::Allowed);
+        let world = LiveWorld::new(&plan, providers, stores, state.keys(), allowed());
         let run = Run::new(plan);
         resume(run, events, journal, &world, nobody_speaks(), Nobody).await.unwrap()
     }
@@ -137,4 +138,8 @@ pub(crate) fn acme(base: &str, admin: &str) -> String {
 
 pub(crate) fn nobody_speaks() -> UnboundedReceiver<Told> {
     unbounded_channel().1
+}
+
+fn allowed() -> Commands {
+    Commands::Allowed(Environment::default())
 }

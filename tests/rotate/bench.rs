@@ -109,15 +109,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Waits until stderr has said a line that contains `text`.
-    pub(crate) fn hear(&mut self, text: &str) {
+    /// Waits until stderr has said a line that contains `text`, and gives the line.
+    pub(crate) fn hear(&mut self, text: &str) -> String {
         loop {
             match self.said.recv_timeout(PATIENCE) {
                 Ok(line) => {
-                    let found = line.contains(text);
-                    self.heard.push(line);
-                    if found {
-                        return;
+                    self.heard.push(line.clone());
+                    if line.contains(text) {
+                        return line;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => panic!("not said: {text}\n{}", self.transcript()),

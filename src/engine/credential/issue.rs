@@ -246,6 +246,9 @@ impl Machine {
             Outcome::Gone => self.issued = Issued::Failed(Reason::SomebodyElse.into()),
             Outcome::NotSent(why) => self.retry(scene, verb, why),
             Outcome::Throttled => {}
+            Outcome::Lost(why) if scene.was_asking(verb, self.issue.way, &why) => {
+                self.ask_anew(scene, why);
+            }
             Outcome::Lost(why) => {
                 self.lost_at = Some(scene.now);
                 if scene.may_send_again(verb, self.issue.way, self.issue.step) {
@@ -264,6 +267,17 @@ impl Machine {
         }
     }
 
+    /// Nearly all of the call that the crash cut was waiting for a person: the person is asked once
+    /// more, under another label, with patience of its own. What may have been granted in the very
+    /// instant of the crash is named in the report.
+    fn ask_anew(&mut self, scene: &Scene<'_>, why: Why) {
+        self.missing += 1;
+        self.attempts += 1;
+        self.since = scene.now;
+        self.new = Side::default();
+        self.issue = Steps { why: Some(why), ..Steps::default() };
+    }
+
     fn issue_step_done(&mut self, scene: &Scene<'_>, verb: Verb) {
         self.unreached = None;
         if !self.step_done(scene, verb) {
@@ -272,6 +286,10 @@ impl Machine {
         self.new.find_handle(scene.handle_part());
         if verb == Verb::Roll {
             self.rolled = true;
+            // A roll that brings no other id keeps the one it was asked for.
+            if self.new.handle.is_none() {
+                self.new.handle = self.old.handle.clone();
+            }
             self.accept_revocation(scene);
         }
         if self.new.secrets.is_empty() {

@@ -133,6 +133,11 @@ fn purpose(verb: Verb, way: u16, step: u16) -> Purpose {
 }
 
 impl Scene<'_> {
+    /// Whether the answer went missing because the process died while a person was asked.
+    pub(super) fn was_asking(&self, verb: Verb, way: u16, why: &Why) -> bool {
+        verb == Verb::Issue && why.reason == Reason::Crashed && self.waits_for_a_person(way)
+    }
+
     /// Whether the same call may be sent again after a lost answer.
     pub(super) fn may_send_again(&self, verb: Verb, way: u16, step: u16) -> bool {
         self.step(verb, way, step).is_some_and(|step| step.again)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::capability::Order;
+use super::super::capability::{Order, Radius};
 use super::super::plan::{Planned, PlannedHost, PlannedProvider};
 use super::super::report::Mode;
 use super::Planner;
@@ -58,6 +58,9 @@ impl Planner<'_> {
         for planned in credentials {
             let can = self.kinds.get(planned.kind as usize).map(|kind| &kind.can);
             let issues_first = can.is_some_and(|can| can.order == Order::IssueFirst);
+            if let Some(together) = self.together(planned, credentials) {
+                warnings.push(together);
+            }
             if self.mode == Mode::RevokeOnly && issues_first {
                 let id = &planned.id;
                 warnings.push(format!(
@@ -66,5 +69,30 @@ impl Planner<'_> {
             }
         }
         warnings
+    }
+
+    /// What one revocation takes with it where that is a whole project: whoever approves the plan
+    /// approves this.
+    fn together(&self, planned: &Planned, credentials: &[Planned]) -> Option<String> {
+        let kind = self.kinds.get(planned.kind as usize)?;
+        let blast = &kind.can.blast;
+        if blast.kills != Radius::Project || planned.leader.is_some() {
+            return None;
+        }
+        let first = credentials.iter().position(|other| other.id == planned.id)?;
+        let led = |other: &Planned| other.leader.is_some_and(|it| it.0 as usize == first);
+        let ids = credentials.iter().filter(|other| other.id == planned.id || led(other));
+        let ids: Vec<&str> = ids.map(|other| other.id.as_str()).collect();
+        let value = |name: &String| {
+            let value = planned.vars.get(name)?;
+            Some(format!("{name} {}", value.as_str().map_or(value.to_string(), str::to_owned)))
+        };
+        let key: Vec<String> = blast.key.iter().filter_map(value).collect();
+        Some(format!(
+            "{}: one revocation ends all that was granted for {}, in this inventory or not: {}",
+            kind.provider,
+            key.join(", "),
+            ids.join(", ")
+        ))
     }
 }

@@ -174,7 +174,7 @@ impl Reader<'_> {
         for (index, field) in array.iter().enumerate() {
             let key = format!("deliver.{index}");
             let parts = self.parts(entry, &key, field, spans);
-            if parts.values().any(|place| !place.is_writable()) {
+            if parts.values().any(|place| !self.is_writable(place)) {
                 let message = format!("`{key}` cannot be written: it is only ever read");
                 self.wrong(
                     entry,

@@ -12,6 +12,7 @@ use super::position::{LineIndex, locate};
 use super::{Inventory, Problem, Problems};
 
 mod anchors;
+mod command;
 mod credential;
 mod provider;
 mod read;
@@ -68,7 +69,15 @@ const DUPLICATE: &str = "duplicate key";
 
 impl Reader<'_> {
     fn document(&mut self, document: &DeTable<'_>, inventory: &mut Inventory) {
-        self.known_keys(Entry::default(), document, &["role", "admin", "provider"], "an inventory");
+        self.known_keys(
+            Entry::default(),
+            document,
+            &["role", "admin", "provider", "cmd"],
+            "an inventory",
+        );
+        for (name, table) in self.tables(document, "cmd") {
+            self.store_command(name, table, inventory);
+        }
         for (name, table) in self.tables(document, "provider") {
             self.provider(name, table, inventory);
         }

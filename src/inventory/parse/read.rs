@@ -1,7 +1,7 @@
 //! Values out of the TOML, each with its place; what is wrong is written down and passed over.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -35,6 +35,8 @@ pub(super) struct Reader<'a> {
     pub(super) links: Vec<Link>,
     /// Providers of the inventory whose address cannot be used.
     pub(super) no_address: BTreeSet<String>,
+    /// Commands that are places, and whether each can be written.
+    pub(super) commands: BTreeMap<String, bool>,
     leaks: &'a [Leak],
     /// Leaks already told with the entry they stand in, by index.
     reported: BTreeSet<usize>,
@@ -50,6 +52,7 @@ impl<'a> Reader<'a> {
             lines,
             links: Vec::new(),
             no_address: BTreeSet::new(),
+            commands: BTreeMap::new(),
             leaks,
             reported: BTreeSet::new(),
             tainted: BTreeSet::new(),
@@ -292,7 +295,9 @@ impl<'a> Reader<'a> {
         }
         let read = text.parse::<SecretRef>().and_then(|place| place.vet().map(|()| place));
         let error = match read {
-            Ok(place) if place.scheme != "inventory" => return Some(place),
+            Ok(place) if place.scheme != "inventory" => {
+                return self.has_command(entry, key, &place, field).then_some(place);
+            }
             Ok(_) => SecretRef::reserved(),
             Err(error) => error,
         };

@@ -128,9 +128,12 @@ impl SpecProvider {
         let Some(driver) = self.live.driver(kind) else {
             return refused(at.verb, Reason::Unsupported.into()).into();
         };
-        match address::bases(&self.live, values) {
-            Ok(bases) => driver.call(&bases, at, values, secrets).await,
-            Err(why) => refused(at.verb, why).into(),
+        match (address::bases(&self.live, values), &kind.consent) {
+            (Ok(bases), Some(file)) if at.verb == Verb::Issue => {
+                driver.consented(file, &bases, at, values, secrets).await
+            }
+            (Ok(bases), _) => driver.call(&bases, at, values, secrets).await,
+            (Err(why), _) => refused(at.verb, why).into(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The OAuth client that authenticates a request, and every request that `oauth2` builds for it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,15 +11,17 @@ use oauth2::basic::{
     BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
-    AccessToken, AuthType, AuthorizationCode, ClientId, ClientSecret, DeviceAuthorizationUrl,
-    IntrospectionUrl, RefreshToken, RevocationUrl, Scope, StandardDeviceAuthorizationResponse,
+    AccessToken, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
+    DeviceAuthorizationUrl, IntrospectionUrl, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    RefreshToken, RevocationUrl, Scope, StandardDeviceAuthorizationResponse,
     StandardRevocableToken, TokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+use url::Url;
 use zeroize::Zeroize;
 
-use super::device::Consent;
+use super::consent::Consent;
 use super::discovery::{Endpoint, Issuer};
 use super::wire::{Failure, Wire};
 use crate::engine::call::{Reason, Values};
@@ -220,6 +224,51 @@ impl<'a> Client<'a> {
             Failure::Refused(_) if wire.lost() => Failure::Lost(Reason::Reset),
             failure => failure,
         })
+    }
+
+    /// RFC 6749 section 4.1.1 with RFC 7636: the page that a person consents on, and the state that
+    /// its answer must bring.
+    ///
+    /// # Errors
+    /// [`Reason::Unsupported`] where the issuer has no such page.
+    pub(super) fn consent_page(
+        &self,
+        values: &Values,
+        query: &BTreeMap<String, String>,
+        redirect: &Url,
+        challenge: PkceCodeChallenge,
+    ) -> Result<(Url, CsrfToken), Failure> {
+        let client = self.builder()?.set_auth_uri(AuthUrl::from_url(self.issuer.page()?.clone()));
+        let mut request = client
+            .authorize_url(CsrfToken::new_random)
+            .add_scopes(scopes(values))
+            .set_pkce_challenge(challenge)
+            .set_redirect_uri(Cow::Owned(RedirectUrl::from_url(redirect.clone())));
+        for (name, value) in targets(values) {
+            request = request.add_extra_param(name, value);
+        }
+        for (name, value) in query {
+            request = request.add_extra_param(name.as_str(), value.as_str());
+        }
+        Ok(request.url())
+    }
+
+    /// RFC 6749 section 4.1.3 with RFC 7636: a code that came back, for tokens.
+    ///
+    /// # Errors
+    /// Everything but a token.
+    pub(super) async fn redeem(
+        &self,
+        code: &str,
+        verifier: &str,
+        redirect: &Url,
+    ) -> Result<Granted, Failure> {
+        let (client, wire) = self.at_token_endpoint()?;
+        let request = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()))
+            .set_redirect_uri(Cow::Owned(RedirectUrl::from_url(redirect.clone())));
+        request.request_async(&wire).await.map_err(|error| wire.failure(error))
     }
 
     fn at_token_endpoint(&self) -> Result<(TokenBuilder, Wire), Failure> {

@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::wire::{Failure, Wire, exchange};
 use crate::engine::call::{Reason, Values, Why};
-use crate::provider::Bases;
+use crate::provider::{Bases, spec};
 
 /// Issuers whose metadata is kept. A run meets a handful; past this many they are asked anew.
 const KEPT_MAX: usize = 64;
@@ -24,17 +24,20 @@ pub(super) enum Endpoint {
     Registration,
     DeviceAuthorization,
     Userinfo,
+    /// A page for people: no secret goes there, so it may lie on any host.
+    Authorization,
 }
 
 impl Endpoint {
     /// All that this driver calls.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Token,
         Self::Revocation,
         Self::Introspection,
         Self::Registration,
         Self::DeviceAuthorization,
         Self::Userinfo,
+        Self::Authorization,
     ];
 
     /// Its name in the metadata (RFC 8414 section 2, RFC 8628 section 4, OpenID Connect Discovery).
@@ -46,13 +49,32 @@ impl Endpoint {
             Self::Registration => "registration_endpoint",
             Self::DeviceAuthorization => "device_authorization_endpoint",
             Self::Userinfo => "userinfo_endpoint",
+            Self::Authorization => "authorization_endpoint",
+        }
+    }
+
+    /// The var that gives its path, for an issuer that does not say it itself.
+    fn path_var(self) -> &'static str {
+        match self {
+            Self::Token => "token_path",
+            Self::Revocation => "revocation_path",
+            Self::Introspection => "introspection_path",
+            Self::Registration => "registration_path",
+            Self::DeviceAuthorization => "device_path",
+            Self::Userinfo => "userinfo_path",
+            Self::Authorization => "authorization_path",
         }
     }
 }
 
-/// What one issuer says of itself.
+/// What one issuer says of itself, or somebody else of it.
+#[derive(Default)]
 pub(super) struct Metadata {
     endpoints: BTreeMap<Endpoint, Url>,
+    /// Its own name for itself.
+    pub(super) issuer: Option<String>,
+    /// Every answer of its authorization endpoint names it (RFC 9207 section 3).
+    pub(super) tells_issuer: bool,
     /// A client shows its secret in the body, for the token endpoint takes it nowhere else.
     pub(super) secret_in_body: bool,
 }
@@ -68,10 +90,63 @@ impl Metadata {
         };
         Self {
             endpoints: Endpoint::ALL.into_iter().filter_map(|it| Some((it, url(it)?))).collect(),
+            issuer: document.get("issuer").and_then(Value::as_str).map(str::to_owned),
+            tells_issuer: document
+                .get("authorization_response_iss_parameter_supported")
+                .is_some_and(|told| told == true),
             // Without a list it is `client_secret_basic` (RFC 8414 section 2).
             secret_in_body: takes("client_secret_post") && !takes("client_secret_basic"),
         }
     }
+
+    /// What the inventory says of an issuer that publishes no metadata: paths on its base. None
+    /// where it says nothing.
+    ///
+    /// # Errors
+    /// [`Reason::LeftBase`] for what is no path.
+    fn of_vars(base: &Url, values: &Values) -> Result<Option<Self>, Failure> {
+        let mut metadata = Self::default();
+        for endpoint in Endpoint::ALL {
+            let Some(path) = values.get(endpoint.path_var()).and_then(Value::as_str) else {
+                continue;
+            };
+            metadata.endpoints.insert(endpoint, below(base, path)?);
+        }
+        Ok(Some(metadata).filter(|metadata| !metadata.endpoints.is_empty()))
+    }
+
+    /// What a provider file says under `consent`: `/path` on `api`, `name:/path` on a named base.
+    ///
+    /// # Errors
+    /// [`Reason::LeftBase`] for what is no path on a base.
+    pub(super) fn of_file(consent: &spec::Consent, bases: &Bases) -> Result<Self, Failure> {
+        let mut metadata = Self::default();
+        for (endpoint, written) in [
+            (Endpoint::DeviceAuthorization, &consent.device),
+            (Endpoint::Token, &consent.token),
+            (Endpoint::Authorization, &consent.authorize),
+        ] {
+            let Some(written) = written else { continue };
+            let named = written.split_once(':').filter(|(name, _)| !name.contains('/'));
+            let (name, path) = named.unwrap_or(("api", written));
+            let base = bases.get(name).ok_or(Reason::LeftBase)?;
+            let joined = format!("{}{path}", base.path().trim_end_matches('/'));
+            metadata.endpoints.insert(endpoint, below(base, &joined)?);
+        }
+        Ok(metadata)
+    }
+}
+
+/// A path on the server of a base.
+fn below(base: &Url, path: &str) -> Result<Url, Failure> {
+    let plain = path.starts_with('/') && !path.contains(['?', '#', '\\', '%']);
+    if !plain || path.starts_with("//") {
+        return Err(Reason::LeftBase.into());
+    }
+    let mut url = base.clone();
+    url.set_path(path);
+    url.set_query(None);
+    Ok(url)
 }
 
 /// The issuer of one call: where it may be asked, and what it offers.
@@ -99,6 +174,15 @@ impl Issuer<'_> {
         if lies_on_a_base(url, self.bases) { Ok(url) } else { Err(Reason::LeftBase.into()) }
     }
 
+    /// The page that a person opens; what it may be is for whoever shows it to say.
+    ///
+    /// # Errors
+    /// [`Reason::Unsupported`] where there is none.
+    pub(super) fn page(&self) -> Result<&Url, Failure> {
+        let page = self.metadata.endpoints.get(&Endpoint::Authorization);
+        page.ok_or_else(|| Reason::Unsupported.into())
+    }
+
     /// A wire to an endpoint.
     ///
     /// # Errors
@@ -113,7 +197,7 @@ impl Issuer<'_> {
         let mut facts = Values::new();
         let mut foreign = Vec::new();
         for (endpoint, url) in &self.metadata.endpoints {
-            if lies_on_a_base(url, self.bases) {
+            if lies_on_a_base(url, self.bases) || *endpoint == Endpoint::Authorization {
                 facts.insert(endpoint.key().into(), url.as_str().into());
             } else {
                 foreign.push(Value::from(url.origin().ascii_serialization()));
@@ -132,7 +216,8 @@ impl Issuer<'_> {
 pub(super) struct Discoveries(Mutex<BTreeMap<String, Arc<Metadata>>>);
 
 impl Discoveries {
-    /// The issuer that `bases` name, asked once.
+    /// The issuer that `bases` name, asked once; not at all where the inventory says where its
+    /// endpoints are.
     ///
     /// # Errors
     /// What kept it from being asked; [`Reason::SomebodyElse`] if the metadata is another
@@ -141,10 +226,14 @@ impl Discoveries {
         &self,
         http: &'a reqwest::Client,
         bases: &'a Bases,
+        values: &Values,
     ) -> Result<Issuer<'a>, Failure> {
         let base = bases.get("api").ok_or(Reason::MissingValue)?;
         if !lies_on_a_base(base, bases) {
             return Err(Reason::LeftBase.into());
+        }
+        if let Some(said) = Metadata::of_vars(base, values)? {
+            return Ok(Issuer { http, bases, metadata: Arc::new(said) });
         }
         let kept = self.kept(|all| all.get(base.as_str()).cloned());
         let metadata = match kept {
@@ -284,6 +373,37 @@ mod tests {
         assert!(!same_issuer("https://id.example/realms/b", &issuer));
         assert!(!same_issuer("https://id.example", &issuer));
         assert!(!same_issuer("not a url", &issuer));
+    }
+
+    #[test]
+    fn an_endpoint_that_somebody_names_is_a_path_on_a_base() {
+        let base: Url = "https://id.example/o".parse().unwrap();
+        let said = |path: &str| {
+            let values = Values::from([("token_path".to_owned(), path.into())]);
+            let metadata = Metadata::of_vars(&base, &values).ok()??;
+            Some(metadata.endpoints[&Endpoint::Token].to_string())
+        };
+        assert_eq!(said("/o/token/").as_deref(), Some("https://id.example/o/token/"));
+        for path in ["o/token", "//evil.example/x", "https://evil.example/x", "/x?y", "/x#y", ""] {
+            assert_eq!(said(path), None, "{path}");
+        }
+        assert!(Metadata::of_vars(&base, &Values::new()).ok().unwrap().is_none());
+
+        let bases = Bases::from([
+            ("api".to_owned(), "https://oauth2.example/v1".parse().unwrap()),
+            ("pages".to_owned(), "https://accounts.example".parse().unwrap()),
+        ]);
+        let file = |authorize: &str| spec::Consent {
+            token: Some("/token".into()),
+            authorize: Some(authorize.into()),
+            ..spec::Consent::default()
+        };
+        let read = Metadata::of_file(&file("pages:/o/auth"), &bases).ok().unwrap();
+        let at = |endpoint| read.endpoints[&endpoint].to_string();
+        assert_eq!(at(Endpoint::Token), "https://oauth2.example/v1/token");
+        assert_eq!(at(Endpoint::Authorization), "https://accounts.example/o/auth");
+        assert!(Metadata::of_file(&file("https://evil.example/auth"), &bases).is_err());
+        assert!(Metadata::of_file(&file("nobody:/auth"), &bases).is_err());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What becomes of tokens: seen, spent, ended.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use oauth2::TokenIntrospectionResponse;
@@ -68,6 +70,32 @@ pub(super) async fn revoke(client: &Client<'_>, token: &Secret, which: Token) ->
     }
 }
 
+/// Shows a refresh token whose end was asked for. Who refreshed it before us holds a token of its
+/// family that no revocation of the old one reaches everywhere; an issuer that detects reuse ends
+/// the whole family (RFC 9700 section 4.14). One that answers with tokens has ended nothing, or
+/// gives a grace: what it gave is ended.
+pub(super) async fn show_spent(client: &Client<'_>, old: &Secret) -> Answer {
+    let shown = match text(old) {
+        Ok(token) => client.refresh(token).await,
+        Err(failure) => Err(failure),
+    };
+    let mut granted = match shown {
+        Ok(granted) => granted,
+        // Refused, for whatever reason: it can be shown no better.
+        Err(Failure::Refused(_)) => return Answer::Done,
+        Err(failure) => return Answer::Fault(failure.fault()),
+    };
+    let refresh = granted.take_refresh().map(|token| (token, Token::Refresh));
+    let access = granted.take_access().map(|token| (token, Token::Access));
+    for (token, which) in refresh.into_iter().chain(access) {
+        match revoke(client, &token, which).await {
+            Answer::Done => {}
+            other => return other,
+        }
+    }
+    Answer::Done
+}
+
 /// Spends the old refresh token for a new pair.
 pub(super) async fn roll(client: &Client<'_>, old: &Secret) -> Reply {
     let spent = match text(old) {
@@ -91,10 +119,36 @@ pub(super) async fn roll(client: &Client<'_>, old: &Secret) -> Reply {
     }
 }
 
-/// A grant that a person has just made.
-pub(super) async fn consented(client: &Client<'_>, mut granted: Granted) -> Reply {
+/// Uses the new access token once. Some servers take the old refresh token until then: a client
+/// that never got the answer may ask again. What the answer says is for the probe to find out.
+///
+/// # Errors
+/// It was not used.
+pub(super) async fn use_once(issuer: &Issuer<'_>, access: &Secret) -> Result<(), Failure> {
+    let url = issuer.endpoint(Endpoint::Userinfo)?.clone();
+    let mut request = reqwest::Request::new(Method::GET, url);
+    request.headers_mut().insert(AUTHORIZATION, bearer(access)?);
+    match exchange(issuer.http, request).await {
+        Ok(_) | Err(Failure::Refused(_)) => Ok(()),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A grant that a person has just made. `keeps` says which token is which part.
+pub(super) async fn consented(
+    client: &Client<'_>,
+    mut granted: Granted,
+    keeps: &BTreeMap<String, Token>,
+) -> Reply {
+    if !keeps.values().any(|token| *token == Token::Refresh) {
+        return brought(granted, None);
+    }
     if let Some(refresh) = granted.take_refresh() {
-        return brought(granted, Some(refresh));
+        let mut reply = brought(granted, Some(refresh));
+        if let Some(parts) = &mut reply.brought {
+            parts.secret.retain(|name, _| keeps.contains_key(name));
+        }
+        return reply;
     }
     // The issuer gives this client no refresh tokens, and a place that holds one needs one. What
     // it did give is not left alive.

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, DATE, HeaderMap, RETRY_AFTER};
@@ -27,6 +28,10 @@ use crate::engine::call::{Answer, Fault, Liveness, Reason, Values, Why};
 /// The longest body that is read, in bytes. The metadata of large issuers stays below 10 KiB, a
 /// token answer with three JWTs below 20 KiB; more than 64 KiB is no OAuth answer.
 const BODY_MAX: usize = 64 * 1024;
+
+/// How long one answer may take. The engine gives most calls 20 s; the call that waits for a person
+/// has an hour, and no single exchange in it may eat that.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Why an exchange brought nothing.
 #[derive(Debug, thiserror::Error)]
@@ -179,6 +184,7 @@ impl Wire {
         let (head, body) = request.into_parts();
         let mut onward = reqwest::Request::new(head.method, self.to.clone());
         *onward.headers_mut() = head.headers;
+        *onward.timeout_mut() = Some(ANSWER);
         if let Some(value) = onward.headers_mut().get_mut(AUTHORIZATION) {
             value.set_sensitive(true);
         }
@@ -247,7 +253,7 @@ fn refused(status: u16, said: Option<&str>) -> Failure {
 }
 
 /// The other side's error word, where it is one.
-fn word(said: &str) -> Option<String> {
+pub(super) fn word(said: &str) -> Option<String> {
     let fits = (1..=64).contains(&said.len())
         && said.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte));
     fits.then(|| said.to_owned())

@@ -134,6 +134,10 @@ fn kind_capability(spec: &Spec, kind: &Kind, drivers: Drivers<'_>) -> KindCapabi
             verbs.entry(verb).or_insert(ways);
         }
     }
+    let asks = kind.consent.as_ref().and_then(|consent| driver?.consent(consent));
+    if let Some(way) = asks {
+        verbs.entry(Verb::Issue).or_insert(vec![way]);
+    }
     let probe = kind.verbs.get(&Verb::Probe);
     let layers = || probe.into_iter().flatten().flat_map(|way| &way.steps);
     let named = || kind.verbs.values().flatten().flat_map(|way| &way.steps);

@@ -101,6 +101,15 @@ impl Spec {
         })
     }
 
+    /// Where values of its shapes stand in a text, and of which kind each is.
+    pub(crate) fn find(&self, text: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
+        let shaped =
+            self.kinds.iter().filter_map(|(name, kind)| Some((name, kind.head.shape.as_ref()?)));
+        shaped.flat_map(move |(name, shape)| {
+            shape.find(text).into_iter().map(move |span| (span, name.as_str()))
+        })
+    }
+
     /// Made-up values of every shape in it.
     pub(crate) fn samples(&self, each: usize) -> Vec<zeroize::Zeroizing<String>> {
         let mut random = rand::rng();

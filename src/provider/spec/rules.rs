@@ -6,7 +6,7 @@ use super::call::CallSpec;
 use super::example::Means;
 use super::kind::{Kind, verb_at};
 use super::reader::{Errors, did_you_mean};
-use super::verb::{WaySpec, name_of};
+use super::verb::{Consent, WaySpec, name_of};
 use super::{Spec, marker};
 use crate::engine::call::Verb;
 use crate::engine::capability::{Actor, KindRef, Order, PartType};
@@ -92,6 +92,9 @@ fn physics(spec: &Spec, kind: &Kind, errors: &Errors<'_>) {
         let hint = "use `issue-first`, `revoke-first` or `any`";
         errors.hinted(at(), format!("`{name}` has no `roll`, yet its order is `roll`"), hint);
     }
+    if let Some(consent) = &kind.consent {
+        consents(kind, consent, errors);
+    }
     if has(Verb::Finish) && !has(Verb::Roll) && kind.head.driver.is_none() {
         let hint = "add a `roll`, or drop it";
         errors.hinted(at(), format!("`{name}` finishes a roll that it does not have"), hint);
@@ -99,6 +102,24 @@ fn physics(spec: &Spec, kind: &Kind, errors: &Errors<'_>) {
     if kind.generate.is_some() && !kind.head.parts.contains_key("secret") {
         let hint = "call the part that we choose `secret`";
         errors.hinted(at(), format!("`{name}` has no part `secret` to generate"), hint);
+    }
+}
+
+/// A consent is asked for by native code, which knows the two tokens of RFC 6749 section 5.1.
+fn consents(kind: &Kind, consent: &Consent, errors: &Errors<'_>) {
+    let name = &kind.head.name;
+    if kind.head.driver.is_none() {
+        let hint = "add `driver = \"oauth\"`";
+        errors.hinted(kind.span.clone(), format!("nothing asks for the consent of `{name}`"), hint);
+    }
+    if consent.token.is_none() || (consent.device.is_none() && consent.authorize.is_none()) {
+        let hint = "name `token`, and `device` or `authorize`";
+        errors.hinted(kind.span.clone(), format!("the consent of `{name}` leads nowhere"), hint);
+    }
+    let known = |pointer: &String| ["/refresh_token", "/access_token"].contains(&pointer.as_str());
+    if !consent.take.contains_key("secret") || !consent.take.values().all(known) {
+        let hint = "take `secret` from `/refresh_token` or `/access_token`";
+        errors.hinted(kind.span.clone(), format!("the consent of `{name}` takes no token"), hint);
     }
 }
 

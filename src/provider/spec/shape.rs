@@ -1,10 +1,12 @@
 //! Shapes: regular expressions that a credential's value matches, and values made up from them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::OnceLock;
 
 use rand::Rng;
 use rand::seq::IndexedRandom;
-use regex_syntax::hir::{Class, Hir, HirKind, Look};
+use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 use zeroize::Zeroizing;
 
 use super::predicate::Pattern;
@@ -18,6 +20,7 @@ const OPEN_REPETITION: u32 = 24;
 pub(crate) struct Shape {
     pattern: Pattern,
     hir: Hir,
+    within: OnceLock<Option<regex::Regex>>,
 }
 
 impl Shape {
@@ -48,7 +51,7 @@ impl Shape {
     fn new(text: &str) -> Result<Self, String> {
         let pattern = Pattern::new(text)?;
         let hir = regex_syntax::parse(text).map_err(|error| error.to_string())?;
-        Ok(Self { pattern, hir })
+        Ok(Self { pattern, hir, within: OnceLock::new() })
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -57,6 +60,31 @@ impl Shape {
 
     pub(crate) fn matches(&self, value: &str) -> bool {
         self.pattern.matches(value)
+    }
+
+    /// Where values of this shape stand in a text: none begins or ends within a word, and none has
+    /// a wrong checksum.
+    pub(crate) fn find(&self, text: &str) -> Vec<Range<usize>> {
+        let within = self.within.get_or_init(|| {
+            let bare = unanchored(&self.hir).to_string();
+            // What a key is made of: a shape that ends in the middle of it is another's.
+            let edge = "[^A-Za-z0-9_-]";
+            regex::Regex::new(&format!("(?:^|{edge})({bare})(?:$|{edge})")).ok()
+        });
+        let mut found = Vec::new();
+        let Some(within) = within else { return found };
+        let mut at = 0;
+        // What stands between two values may be one character for both.
+        while let Some(value) = within.captures_at(text, at).and_then(|all| all.get(1)) {
+            if value.is_empty() {
+                break;
+            }
+            at = value.end();
+            if self.checksum.is_none_or(|checksum| checksum.holds(value.as_str())) {
+                found.push(value.range());
+            }
+        }
+        found
     }
 
     /// Names of its groups.
@@ -83,6 +111,21 @@ impl Shape {
         let mut value = Zeroizing::new(String::with_capacity(256));
         draw(&self.hir, keep, random, &mut value);
         value
+    }
+}
+
+/// The same without what ties it to both ends of a text.
+fn unanchored(hir: &Hir) -> Hir {
+    match hir.kind() {
+        HirKind::Look(_) => Hir::empty(),
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) => hir.clone(),
+        HirKind::Repetition(repetition) => {
+            let sub = Box::new(unanchored(&repetition.sub));
+            Hir::repetition(Repetition { sub, ..repetition.clone() })
+        }
+        HirKind::Capture(capture) => unanchored(&capture.sub),
+        HirKind::Concat(list) => Hir::concat(list.iter().map(unanchored).collect()),
+        HirKind::Alternation(list) => Hir::alternation(list.iter().map(unanchored).collect()),
     }
 }
 
@@ -166,4 +209,26 @@ pub(crate) fn choose(length: usize, alphabet: &str, random: &mut impl Rng) -> Ze
 
 fn pick(letters: &[u8], random: &mut impl Rng) -> u8 {
     letters.choose(random).copied().unwrap_or(b'0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_in_a_text_whole_and_never_within_a_word() {
+        let shape = Shape::anchored("^(acme_[a-z0-9]{4,6}|acme_[a-z0-9]{4}-x)$").unwrap();
+        let found = |text: &str| -> Vec<String> {
+            shape.find(text).into_iter().map(|span| text[span].to_owned()).collect()
+        };
+        assert_eq!(found("acme_ab12"), ["acme_ab12"]);
+        assert_eq!(found("K=\"acme_ab12\"\nL='acme_cd34' # é"), ["acme_ab12", "acme_cd34"]);
+        assert_eq!(found("acme_ab12 acme_cd34,acme_ef56"), ["acme_ab12", "acme_cd34", "acme_ef56"]);
+        assert_eq!(found("?key=acme_ab12&x=1"), ["acme_ab12"]);
+        assert_eq!(found("éacme_ab12é"), ["acme_ab12"]);
+        assert_eq!(found("(acme_ab12-x)"), ["acme_ab12-x"], "the longer one of the two");
+        for text in ["", "xacme_ab12", "acme_ab12_", "acme_ab12345678", "-acme_ab12", "acme_a"] {
+            assert_eq!(found(text), [""; 0], "{text}");
+        }
+    }
 }

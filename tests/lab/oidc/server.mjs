@@ -30,6 +30,15 @@ const confidential = (client_id, grant_types) => ({
 const provider = new Provider(issuer, {
   clients: [
     confidential('mail-agent', ['client_credentials', 'refresh_token', deviceCode]),
+    // A desktop application: a browser comes back to it on loopback, on any port (RFC 8252).
+    {
+      ...confidential('mail-desk', [
+        'authorization_code', 'client_credentials', 'refresh_token', deviceCode,
+      ]),
+      application_type: 'native',
+      redirect_uris: ['http://127.0.0.1/callback'],
+      response_types: ['code'],
+    },
     // Owns no token that is tested: sees the others' tokens as a resource server would.
     confidential('auditor', ['client_credentials']),
   ],
