@@ -61,6 +61,7 @@ files! {
     anthropic = "anthropic",
     aws_iam = "aws-iam",
     cloudflare = "cloudflare",
+    github = "github",
     gitlab = "gitlab",
     google_oauth = "google-oauth",
     npm = "npm",

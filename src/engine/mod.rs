@@ -9,6 +9,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod ask;
+pub mod batch;
 pub mod call;
 pub mod capability;
 pub mod check;
@@ -28,5 +29,6 @@ mod scene;
 mod stranger;
 mod sweep;
 pub mod verdict;
+mod window;
 
 pub use fold::in_words;
