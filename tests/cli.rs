@@ -122,7 +122,22 @@ fn version() {
 
 #[test]
 fn every_command_has_help() {
-    for command in ["restore", "rehearse", "verify", "resume", "done", "report", "demo"] {
+    for command in [
+        "restore",
+        "rehearse",
+        "verify",
+        "resume",
+        "done",
+        "report",
+        "runs",
+        "providers",
+        "escrow",
+        "init",
+        "schema",
+        "completions",
+        "man",
+        "demo",
+    ] {
         let transcript = rotate(&[command, "--help"]);
         assert!(transcript.contains(&format!("Usage: rotate {command}")), "{transcript}");
         assert!(transcript.ends_with("[exit 0]"), "{transcript}");

@@ -94,6 +94,7 @@ impl Plan {
         plan.run.clone_from(&options.run);
         plan.label = format!("rotate-{}-{}", options.installation, options.run);
         plan.wait_ms = options.wait_ms;
+        plan.elsewhere.clear();
         for role in &mut plan.roles {
             role.stop = None;
             role.evidence.clear();
