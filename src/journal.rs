@@ -19,6 +19,7 @@ use crate::secret::Parts;
 
 mod chain;
 mod database;
+mod escrow;
 mod inbox;
 mod key;
 mod lock;
@@ -28,10 +29,12 @@ mod sealed;
 mod state;
 mod take_over;
 
+pub(crate) use escrow::{EscrowError, Opening};
 pub use inbox::Message;
 pub use lock::{Holder, LockError, RoleLock};
 pub use record::{Journal, JournalError};
 pub use runs::RunSummary;
+pub(crate) use state::add_recipients;
 pub(crate) use state::run_id;
 pub use state::{State, StateError};
 pub use take_over::TakeOver;

@@ -47,20 +47,30 @@ fn help_is_the_report_of_nobody_and_ends_with_0() {
     $ rotate -h
     Revokes and reissues every credential of an AI agent role, and proves the old ones dead
 
-    Usage: rotate [OPTIONS] --role <ROLE>
+    Usage: rotate [OPTIONS] <--role <ROLE>|--through <NAME>>
            rotate <COMMAND>
 
     Commands:
-      restore   Deliver what a contain held, and let the role run again
-      rehearse  Replace everything a role holds without an instant that has no working credential
-      verify    Prove again: use the old credentials of a run once more
-      resume    Go on with a run that was stopped or killed
-      done      Say that what was left to you is done; it is then proved
-      report    Print the report of a run again
-      demo      Contain and restore a role of servers started here on loopback; one of them lies
+      restore      Deliver what a contain held, and let the role run again
+      rehearse     Replace everything a role holds without an instant that has no working credential
+      verify       Prove again: use the old credentials of a run once more
+      resume       Go on with a run that was stopped or killed
+      done         Say that what was left to you is done; it is then proved
+      report       Print the report of a run again
+      runs         List every run, with its time to contain
+      providers    List the providers, show what one of them can do, or check a file of your own
+      escrow       List what is held under seal, or open one of them
+      init         Make the state directory with its key, and an inventory to begin with
+      schema       Print the JSON Schema of what --format json prints
+      completions  Print the completions for a shell
+      demo         Contain and restore a role of servers started here on loopback; one of them lies
 
     Options:
           --role <ROLE>              The role to contain; several in one run
+          --through <NAME>           Contain every role with a credential that passed through this, as
+                                     the inventory marks it: mcp:notion
+          --with-delegates           Contain the roles that these delegate to as well, directly or by
+                                     way of others
           --case <ID>                Your case number, for the report
           --session <ID>             The agent's session that started it, for the report
           --since <WHEN>             When it began: what the provider says was made since then is
@@ -69,6 +79,9 @@ fn help_is_the_report_of_nobody_and_ends_with_0() {
           --revoke-only              Issue nothing
           --deliver                  Deliver the new ones in this run, once the agent is stopped and the
                                      evidence saved
+          --revoke-strangers         Revoke unrecognised credentials that came while the run was under
+                                     way, and with --since those the provider dates since then; never
+                                     older ones
           --max-blast <WIDTH>        Take a revocation that kills as much as this [default: project]
                                      [possible values: token, family, grant, project, client, user,
                                      account]
@@ -85,8 +98,8 @@ fn help_is_the_report_of_nobody_and_ends_with_0() {
                                      [default: auto] [possible values: auto, ask, never]
           --dry-run                  Print the whole plan and touch nothing
           --yes                      Do not wait for Enter
-          --format <FORMAT>          The report on stdout [default: human] [possible values: human,
-                                     json]
+          --format <FORMAT>          What stdout carries: for people, for programs, or for a ticket
+                                     [default: human] [possible values: human, json, markdown]
           --log-format <LOG_FORMAT>  The log on stderr; what it holds is chosen by $ROTATE_LOG [default:
                                      text] [possible values: text, json]
       -h, --help                     Print help (see more with '--help')
@@ -111,7 +124,22 @@ fn version() {
 
 #[test]
 fn every_command_has_help() {
-    for command in ["restore", "rehearse", "verify", "resume", "done", "report", "demo"] {
+    for command in [
+        "restore",
+        "rehearse",
+        "verify",
+        "resume",
+        "done",
+        "report",
+        "runs",
+        "providers",
+        "escrow",
+        "init",
+        "schema",
+        "completions",
+        "man",
+        "demo",
+    ] {
         let transcript = rotate(&[command, "--help"]);
         assert!(transcript.contains(&format!("Usage: rotate {command}")), "{transcript}");
         assert!(transcript.ends_with("[exit 0]"), "{transcript}");
@@ -225,7 +253,7 @@ fn revoke_only_has_nothing_to_deliver() {
     [stderr]
     error: the argument '--revoke-only' cannot be used with '--deliver'
 
-    Usage: rotate --role <ROLE> --revoke-only
+    Usage: rotate --revoke-only <--role <ROLE>|--through <NAME>>
 
     For more information, try '--help'.
     [exit 2]
@@ -239,7 +267,7 @@ fn a_mounted_image_is_never_delivered_to() {
     [stderr]
     error: the argument '--root <DIR>' cannot be used with '--deliver'
 
-    Usage: rotate --role <ROLE> --root <DIR>
+    Usage: rotate --root <DIR> <--role <ROLE>|--through <NAME>>
 
     For more information, try '--help'.
     [exit 2]
@@ -320,7 +348,7 @@ fn a_command_and_a_contain_at_once() {
     [stderr]
     error: the subcommand 'verify' cannot be used with '--role <ROLE>'
 
-    Usage: rotate [OPTIONS] --role <ROLE>
+    Usage: rotate [OPTIONS] <--role <ROLE>|--through <NAME>>
            rotate <COMMAND>
 
     For more information, try '--help'.
@@ -337,7 +365,7 @@ fn a_command_that_is_almost_one() {
 
       tip: a similar subcommand exists: 'verify'
 
-    Usage: rotate [OPTIONS] --role <ROLE>
+    Usage: rotate [OPTIONS] <--role <ROLE>|--through <NAME>>
            rotate <COMMAND>
 
     For more information, try '--help'.

@@ -11,8 +11,8 @@ use rotate::engine::capability::Class;
 use rotate::engine::report::{
     CredentialReport, Delivered, Evidence, EvidenceState, IdentityChange, MadeUp, Mode, New,
     NewState, NotDelivered, Old, Origin, Orphan, Proof, ProofSource, ProviderFacts, Report,
-    Residual, Revoke, RoleDetail, Stamp, StopState, Stopped, Stranger, StrangerClass, Timings,
-    Todo, Unlisted, Until, Verdict,
+    Residual, Revoke, RoleDetail, Stamp, StopState, Stopped, Stranger, StrangerClass,
+    StrangerState, Timings, Todo, Unlisted, Until, Verdict,
 };
 use rotate::inventory::Vendor;
 use schemars::generate::SchemaSettings;
@@ -146,6 +146,7 @@ fn full() -> Report {
     };
     let role = RoleDetail {
         role: "mail-agent".to_owned(),
+        because: some("planner delegates to it"),
         owner: some("support-platform@example.com"),
         authorized_by: some("operations@example.com"),
         vendor: Some(Vendor { name: "Anthropic".to_owned(), contact: None }),
@@ -208,6 +209,8 @@ fn credential() -> CredentialReport {
             created: some("1795339800"),
             used: some("1795339801"),
             class: StrangerClass::MintedDuringRun,
+            state: StrangerState::Gone,
+            why: some("revoked; the provider's list shows it no more"),
         }],
         orphans: vec![Orphan {
             handle: "key_o".to_owned(),

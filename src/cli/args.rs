@@ -38,7 +38,7 @@ pub(crate) struct State {
 /// How the result is written.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct Output {
-    /// The report on stdout
+    /// What stdout carries: for people, for programs, or for a ticket
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
     #[command(flatten)]
@@ -112,8 +112,10 @@ pub(crate) enum Format {
     /// For people.
     #[default]
     Human,
-    /// For programs: schema/report.schema.json.
+    /// For programs: rotate schema prints the report's form.
     Json,
+    /// For a ticket: no word of a provider can break out of it.
+    Markdown,
 }
 
 /// The forms of the log.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 
 use super::args::{self, Only, Output, Pace, Person, Places, Start};
@@ -16,10 +16,18 @@ use crate::engine::report::Mode;
 
 /// Revokes and replaces everything that a role holds.
 #[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("whom").args(["roles", "through"]).required(true).multiple(true))]
 pub(crate) struct Contain {
     /// The role to contain; several in one run
-    #[arg(long = "role", value_name = "ROLE", required = true, value_parser = args::role)]
+    #[arg(long = "role", value_name = "ROLE", value_parser = args::role)]
     roles: Vec<String>,
+    /// Contain every role with a credential that passed through this, as the inventory marks it:
+    /// mcp:notion
+    #[arg(long, value_name = "NAME", value_parser = args::said)]
+    through: Vec<String>,
+    /// Contain the roles that these delegate to as well, directly or by way of others
+    #[arg(long)]
+    with_delegates: bool,
     /// Your case number, for the report
     #[arg(long, value_name = "ID", value_parser = args::said)]
     case: Option<String>,
@@ -43,6 +51,10 @@ pub(crate) struct Contain {
     /// what it is
     #[arg(long)]
     include_unlisted: bool,
+    /// Revoke unrecognised credentials that came while the run was under way, and with --since
+    /// those the provider dates since then; never older ones
+    #[arg(long)]
+    revoke_strangers: bool,
     /// Take a revocation that kills as much as this [default: project]
     #[arg(long, value_name = "WIDTH", value_parser = args::radius())]
     max_blast: Option<Radius>,
@@ -73,6 +85,8 @@ impl Contain {
         Intent {
             mode: if self.revoke_only { Mode::RevokeOnly } else { Mode::Contain },
             roles: self.roles,
+            through: self.through,
+            with_delegates: self.with_delegates,
             case: self.case,
             session: self.session,
             because: None,
@@ -80,6 +94,7 @@ impl Contain {
             only: self.only,
             deliver: self.deliver,
             include_unlisted: self.include_unlisted,
+            revoke_strangers: self.revoke_strangers,
             max_blast: self.max_blast,
             wait: self.pace.wait,
             root: self.root,

@@ -46,7 +46,7 @@ impl Demo {
         wrong.extend(left_over(&contain, lab.listed()));
         let text = match self.output.format {
             Format::Json => run::json(&Both { contain, restore })?,
-            Format::Human => both(&contain, &restore, &truths, lab.asks()),
+            Format::Human | Format::Markdown => both(&contain, &restore, &truths, lab.asks()),
         };
         terminal::print(&text).map_err(|error| Failure::own(error.to_string()))?;
         if wrong.is_empty() {

@@ -1,6 +1,6 @@
 //! What earlier runs know of the roles of this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::prepare::Context;
 use super::session::Intent;
@@ -30,6 +30,9 @@ pub(crate) struct History {
     pub(crate) leftovers: Vec<Leftover>,
     /// Those runs.
     pub(crate) interrupted: Vec<String>,
+    /// Credentials of earlier runs that were looked at, by run: one run may be the last of several
+    /// roles.
+    seen: BTreeSet<(String, String)>,
 }
 
 /// A run read back from its journal.
@@ -66,14 +69,18 @@ impl History {
             let Some(past) = Past::read(state, &last.run) else { continue };
             let context: Context =
                 serde_json::from_value(past.header.details.clone()).unwrap_or_default();
-            history.summary.get_or_insert(context.summary);
+            history.compare_with(role, context.summary);
             for (provider, handle) in issued(&past.run) {
                 history.issued.entry(provider).or_default().push(handle);
             }
-            history.adopt(&past, intent.mode == Mode::Restore);
+            let concerns = history.unseen(&past, role, &intent.roles);
+            history.adopt_some(&past, intent.mode == Mode::Restore, &concerns);
             if intent.mode.contains() && last.closed.is_some() {
-                history.take_held(&past);
+                history.take_held(&past, &concerns);
             }
+        }
+        for (provider, handle) in state.issued_handles().unwrap_or_default() {
+            history.issued.entry(provider).or_default().push(handle);
         }
         if intent.mode.contains() {
             history.take_interrupted(state, &intent.roles);
@@ -81,10 +88,33 @@ impl History {
         history
     }
 
+    /// What the inventory listed for this role at its own last run.
+    fn compare_with(&mut self, role: &str, before: Summary) {
+        let summary = self.summary.get_or_insert_default();
+        if let Some(listed) = before.roles.get(role) {
+            summary.roles.insert(role.to_owned(), listed.clone());
+        }
+        for (provider, hosts) in before.hosts {
+            summary.hosts.entry(provider).or_default().extend(hosts);
+        }
+    }
+
+    /// Credentials that this run is the last word on: those of this role, and of roles that are
+    /// not asked for. What another role of the intent holds is told by its own last run.
+    fn unseen(&mut self, past: &Past, role: &str, roles: &[String]) -> BTreeSet<String> {
+        let of_run = past.run.plan().credentials.iter().map(|planned| planned.id.clone());
+        let concerns = |id: &String| {
+            let owner = id.split_once('/').map_or("", |(owner, _)| owner);
+            owner == role || roles.iter().all(|other| other != owner)
+        };
+        let run = &past.header.run;
+        of_run.filter(concerns).filter(|id| self.seen.insert((run.clone(), id.clone()))).collect()
+    }
+
     /// What the last run issued and put nowhere: this one makes another.
-    fn take_held(&mut self, past: &Past) {
+    fn take_held(&mut self, past: &Past, concerns: &BTreeSet<String>) {
         for (id, facts) in past.run.facts() {
-            if !facts.delivered {
+            if !facts.delivered && concerns.contains(&id) {
                 self.leave_over(past, &id, facts.new, facts.new_accepted_as);
             }
         }
@@ -137,7 +167,15 @@ impl History {
 
     /// Takes the facts of one run; its secrets only where this run will use them.
     pub(crate) fn adopt(&mut self, past: &Past, with_secrets: bool) {
+        let all = past.run.plan().credentials.iter().map(|planned| planned.id.clone()).collect();
+        self.adopt_some(past, with_secrets, &all);
+    }
+
+    fn adopt_some(&mut self, past: &Past, with_secrets: bool, concerns: &BTreeSet<String>) {
         for (id, mut facts) in past.run.facts() {
+            if !concerns.contains(&id) {
+                continue;
+            }
             for side in [&mut facts.old, &mut facts.new].into_iter().flatten() {
                 self.rename(side, past, with_secrets);
             }

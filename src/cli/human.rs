@@ -22,7 +22,7 @@ pub(crate) fn page(report: &Report, look: &Look) -> String {
         page.roles(),
         page.speed(),
         list("What the old ones minted, and may still live:", page.residual()),
-        list("Unrecognised at the provider, untouched:", page.strangers()),
+        list("Unrecognised at the provider:", page.strangers()),
         list("Issued by this run, bytes lost:", page.orphans()),
         list("Dies too, outside this run:", page.collateral()),
         list("Not in the inventory, burned and untouched:", page.unlisted()),
@@ -37,20 +37,20 @@ pub(crate) fn page(report: &Report, look: &Look) -> String {
     format!("{}\n", said.join("\n\n"))
 }
 
-struct Page<'a> {
-    report: &'a Report,
-    look: &'a Look,
+pub(super) struct Page<'a> {
+    pub(super) report: &'a Report,
+    pub(super) look: &'a Look,
 }
 
 /// One line of the table; the notes stand under it.
-struct Row {
-    cells: [String; 5],
-    verdict: Verdict,
-    notes: Vec<String>,
+pub(super) struct Row {
+    pub(super) cells: [String; 5],
+    pub(super) verdict: Verdict,
+    pub(super) notes: Vec<String>,
 }
 
 impl Page<'_> {
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         let report = self.report;
         let mut title = format!(
             "{} of {}, run {}",
@@ -125,7 +125,7 @@ impl Page<'_> {
         text
     }
 
-    fn row(&self, one: &CredentialReport) -> Row {
+    pub(super) fn row(&self, one: &CredentialReport) -> Row {
         let old = one.old.handle.clone().or_else(|| fingerprint(one.old.fingerprint.as_ref()));
         let new = match one.new.handle.clone().or_else(|| fingerprint(one.new.fingerprint.as_ref()))
         {
@@ -177,7 +177,7 @@ impl Page<'_> {
         notes
     }
 
-    fn roles(&self) -> String {
+    pub(super) fn roles(&self) -> String {
         let mut text = String::new();
         let several = self.report.role_details.len() > 1;
         for role in &self.report.role_details {
@@ -189,7 +189,9 @@ impl Page<'_> {
 
     fn role(&self, role: &RoleDetail, whose: &str) -> String {
         let Stopped { state, at, why } = &role.stopped;
-        let mut text = format!("{whose}agent: {}", words::stop(*state));
+        let because = role.because.as_ref().map(|why| format!("{whose}in it: {}\n", clean(why)));
+        let mut text = because.unwrap_or_default();
+        let _ = write!(text, "{whose}agent: {}", words::stop(*state));
         if let Some(at) = at {
             let _ = write!(text, " ({})", self.local(*at));
         }
@@ -211,7 +213,7 @@ impl Page<'_> {
         text
     }
 
-    fn speed(&self) -> String {
+    pub(super) fn speed(&self) -> String {
         let Timings { first_revoke_ms, last_revoke_ms, last_dead_ms } = self.report.timings;
         let said = [
             ("first revocation accepted after", first_revoke_ms),
@@ -225,7 +227,7 @@ impl Page<'_> {
         said.join(", ")
     }
 
-    fn residual(&self) -> Vec<String> {
+    pub(super) fn residual(&self) -> Vec<String> {
         self.each(|one| {
             let line = |child: &crate::engine::report::Residual| {
                 let until = match child.until {
@@ -243,7 +245,7 @@ impl Page<'_> {
         })
     }
 
-    fn strangers(&self) -> Vec<String> {
+    pub(super) fn strangers(&self) -> Vec<String> {
         self.each(|one| {
             let line = |it: &crate::engine::report::Stranger| {
                 let mut text = format!("{}: {}", one.id, it.handle);
@@ -254,14 +256,18 @@ impl Page<'_> {
                         let _ = write!(text, ", {name} {value}");
                     }
                 }
-                let _ = write!(text, " ({})", words::stranger(it.class));
+                let class = words::stranger(it.class);
+                let _ = write!(text, " ({class}): {}", words::stranger_state(it.state));
+                if let Some(why) = &it.why {
+                    let _ = write!(text, ", {why}");
+                }
                 text
             };
             one.strangers.iter().map(line).collect()
         })
     }
 
-    fn orphans(&self) -> Vec<String> {
+    pub(super) fn orphans(&self) -> Vec<String> {
         self.each(|one| {
             let line = |it: &crate::engine::report::Orphan| {
                 let end = if it.revoked { "revoked" } else { "NOT revoked" };
@@ -271,11 +277,11 @@ impl Page<'_> {
         })
     }
 
-    fn collateral(&self) -> Vec<String> {
+    pub(super) fn collateral(&self) -> Vec<String> {
         self.each(|one| one.collateral.iter().map(|it| format!("{}: {it}", one.id)).collect())
     }
 
-    fn unlisted(&self) -> Vec<String> {
+    pub(super) fn unlisted(&self) -> Vec<String> {
         self.report.unlisted.iter().map(words::unlisted).collect()
     }
 
@@ -284,12 +290,18 @@ impl Page<'_> {
         all.map(|line| clean(&line).into_owned()).collect()
     }
 
-    fn todo(&self) -> String {
+    /// What is left, with the credential it belongs to.
+    pub(super) fn left(&self) -> Vec<(Option<String>, Todo)> {
         let own = |one: &CredentialReport| -> Vec<(Option<String>, Todo)> {
             one.todo.iter().map(|todo| (Some(one.id.clone()), todo.clone())).collect()
         };
         let mut all: Vec<_> = self.report.credentials.iter().flat_map(own).collect();
         all.extend(self.report.todo.iter().map(|todo| (None, todo.clone())));
+        all
+    }
+
+    fn todo(&self) -> String {
+        let all = self.left();
         if all.is_empty() {
             return String::new();
         }
@@ -305,7 +317,7 @@ impl Page<'_> {
         text
     }
 
-    fn end(&self) -> String {
+    pub(super) fn end(&self) -> String {
         let report = self.report;
         let sum = report.summary;
         let counts = [

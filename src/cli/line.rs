@@ -66,6 +66,14 @@ impl Session {
         Ok(Ready { state, prepared, intent: intent.clone() })
     }
 
+    /// The state directory, where there is one: who only looks makes none.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub(super) fn existing_state(&self) -> Result<Option<State>, Failure> {
+        if self.state.exists() { self.open_state(false).map(Some) } else { Ok(None) }
+    }
+
     /// A contain revokes even where nothing can be written.
     pub(super) fn open_state(&self, contain: bool) -> Result<State, Failure> {
         match State::open(&self.state) {
@@ -95,10 +103,12 @@ impl Session {
         let holder = Holder::here(&prepared.plan.run, mode.word(), began);
         let roles: Vec<String> = prepared.plan.roles.iter().map(|role| role.name.clone()).collect();
         let _locks = match locking::lock(&state, mode, &roles, &holder).await? {
-            Locked::Ours(locks) => locks,
-            Locked::TakenOver(locks) => {
+            Locked::Ours { locks, taken_over, elsewhere } => {
                 // It went on until it let go: what it made since is in its journal now.
-                prepared = prepare::prepare(self, &intent, &state, false).await?;
+                if taken_over || !elsewhere.is_empty() {
+                    let plan = prepared.plan;
+                    prepared = locking::without(self, &plan, elsewhere, &intent, &state).await?;
+                }
                 locks
             }
             Locked::Followed(report) => return Ok(*report),

@@ -2,9 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
+
 use super::failure::Failure;
 use super::line::{own, parsed, wall};
+use super::prepare::{Prepared, prepare};
+use super::session::{Intent, Session};
 use super::terminal;
+use crate::engine::plan::{Elsewhere, Plan};
 use crate::engine::report::{Mode, Report};
 use crate::journal::{Holder, LockError, RoleLock, State};
 
@@ -14,12 +19,21 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// The run that is followed is looked at this often.
 const FOLLOW: Duration = Duration::from_millis(250);
 
+/// The mode in the lock of a process that only looks whether another run is over.
+const FOLLOWS: &str = "follow";
+
 /// Whose the roles are.
 pub(super) enum Locked {
     /// This process's, until dropped.
-    Ours(Vec<RoleLock>),
-    /// The same; a rehearsal had one of them until now.
-    TakenOver(Vec<RoleLock>),
+    Ours {
+        /// The locks.
+        locks: Vec<RoleLock>,
+        /// A rehearsal or a restore had one of them until now.
+        taken_over: bool,
+        /// Roles that another contain has: the rest does not wait for it.
+        elsewhere: Vec<Elsewhere>,
+    },
+    /// Another contain has every one of them; this is what the first of those reported.
     Followed(Box<Report>),
 }
 
@@ -30,36 +44,82 @@ pub(super) async fn lock(
     roles: &[String],
     holder: &Holder,
 ) -> Result<Locked, Failure> {
-    if mode.contains() {
-        let mut locks = Vec::with_capacity(roles.len());
-        let mut taken_over = false;
-        let mut sorted: Vec<&String> = roles.iter().collect();
-        sorted.sort();
-        for role in sorted {
-            match take(state, role, holder).await {
-                Ok((lock, taken)) => {
-                    locks.push(lock);
-                    taken_over |= taken;
-                }
-                Err(LockError::Held { holder: Some(other), .. }) => {
-                    terminal::say(&format!("role {role} is held by {other}; following it"));
-                    return Ok(Locked::Followed(Box::new(follow(state, role, &other).await?)));
-                }
-                // No journal, no lock: the kill comes first.
-                Err(LockError::Unusable { .. }) => {}
-                Err(error) => return Err(own(&error).hint(error.hint())),
-            }
-        }
-        return Ok(if taken_over { Locked::TakenOver(locks) } else { Locked::Ours(locks) });
+    if !mode.contains() {
+        let locks =
+            state.lock_all(roles, holder).map_err(|error| own(&error).hint(error.hint()))?;
+        return Ok(Locked::Ours { locks, taken_over: false, elsewhere: Vec::new() });
     }
-    let locks = state.lock_all(roles, holder);
-    locks.map(Locked::Ours).map_err(|error| own(&error).hint(error.hint()))
+    let mut sorted: Vec<&String> = roles.iter().collect();
+    sorted.sort();
+    // Side by side: one rehearsal that is slow to let go delays no other role.
+    let taken = join_all(sorted.iter().map(|role| take(state, role, holder))).await;
+    let mut locks = Vec::with_capacity(sorted.len());
+    let (mut taken_over, mut held) = (false, Vec::new());
+    for (role, taken) in sorted.into_iter().zip(taken) {
+        match taken {
+            Ok((lock, was_taken)) => {
+                locks.push(lock);
+                taken_over |= was_taken;
+            }
+            Err(LockError::Held { holder: Some(other), .. }) => held.push((role, other)),
+            // No journal, no lock: the kill comes first.
+            Err(LockError::Unusable { .. }) => {}
+            Err(error) => return Err(own(&error).hint(error.hint())),
+        }
+    }
+    if let Some((role, other)) = held.first()
+        && held.len() == roles.len()
+    {
+        terminal::say(&format!("role {role} is held by {other}; following it"));
+        return Ok(Locked::Followed(Box::new(follow(state, role, other).await?)));
+    }
+    for (role, other) in &held {
+        terminal::say(&format!("role {role} is held by {other}; the rest is contained without it"));
+    }
+    let elsewhere = held.into_iter();
+    let elsewhere = elsewhere.map(|(role, other)| Elsewhere { role: role.clone(), run: other.run });
+    Ok(Locked::Ours { locks, taken_over, elsewhere: elsewhere.collect() })
 }
 
-/// The lock of a role, and whether a rehearsal had it.
+/// The plan once more, without the roles that another run has.
+pub(super) async fn without(
+    session: &Session,
+    before: &Plan,
+    elsewhere: Vec<Elsewhere>,
+    intent: &Intent,
+    state: &State,
+) -> Result<Prepared, Failure> {
+    let is_elsewhere = |role: &str| elsewhere.iter().any(|it| it.role == role);
+    let left = before.roles.iter().filter(|role| !is_elsewhere(&role.name));
+    let intent = Intent {
+        roles: left.map(|role| role.name.clone()).collect(),
+        through: Vec::new(),
+        with_delegates: false,
+        ..intent.clone()
+    };
+    let mut prepared = prepare(session, &intent, state, false).await?;
+    let plan = &mut prepared.plan;
+    for role in &mut plan.roles {
+        let known = before.roles.iter().find(|it| it.name == role.name);
+        role.because = known.and_then(|it| it.because.clone());
+    }
+    plan.downstream.retain(|role| !is_elsewhere(role));
+    plan.elsewhere = elsewhere;
+    Ok(prepared)
+}
+
+/// The lock of a role, and whether a rehearsal or a restore had it.
 async fn take(state: &State, role: &str, holder: &Holder) -> Result<(RoleLock, bool), LockError> {
     let begun = Instant::now();
-    let mut take_over = state.take_over(role, holder)?;
+    let mut take_over = loop {
+        match state.take_over(role, holder) {
+            // Only looking whether another run is over: gone in an instant.
+            Err(LockError::Held { holder: Some(other), .. }) if other.mode == FOLLOWS => {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            taken => break taken?,
+        }
+    };
     if let Some(rehearsal) = take_over.rehearsal() {
         terminal::say(&format!("taking {role} over from {rehearsal}"));
     }
@@ -77,7 +137,7 @@ pub(super) async fn follow(state: &State, role: &str, other: &Holder) -> Result<
         if let Some(json) = state.report_of(&other.run).map_err(|error| own(&error))? {
             return parsed(&json);
         }
-        let me = Holder::here(&other.run, "follow", wall());
+        let me = Holder::here(&other.run, FOLLOWS, wall());
         if let Ok(lock) = state.lock(role, &me) {
             drop(lock);
             if let Some(json) = state.report_of(&other.run).map_err(|error| own(&error))? {

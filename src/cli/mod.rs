@@ -11,29 +11,39 @@ use failure::Failure;
 
 mod args;
 mod beginning;
+mod completions;
 mod consent;
 mod contain;
 mod demo;
 mod done;
 mod ending;
+mod escrow;
 mod exit;
 mod failure;
 mod history;
 mod human;
+mod init;
 mod line;
 mod locking;
 mod logging;
+mod man;
+mod markdown;
 mod outline;
 mod prepare;
 mod progress;
+mod provider_page;
+mod providers;
 mod rehearse;
 mod report;
 mod restore;
 mod resume;
 mod revoke;
 mod run;
+mod runs;
+mod schema;
 mod session;
 mod signals;
+mod table;
 mod telling;
 mod terminal;
 mod unlisted;
@@ -72,6 +82,14 @@ enum Command {
     Revoke(revoke::Revoke),
     Done(done::Done),
     Report(report::Report),
+    Runs(runs::Runs),
+    Providers(providers::Providers),
+    Escrow(escrow::Escrow),
+    Init(init::Init),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(man::Man),
     Demo(demo::Demo),
 }
 
@@ -125,6 +143,13 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Revoke(it)) => it.run().await,
         Some(Command::Done(it)) => it.run().await,
         Some(Command::Report(it)) => it.run().await,
+        Some(Command::Runs(it)) => it.run(),
+        Some(Command::Providers(it)) => it.run(),
+        Some(Command::Escrow(it)) => it.run(),
+        Some(Command::Init(it)) => it.run(),
+        Some(Command::Schema(it)) => it.run(),
+        Some(Command::Completions(it)) => it.run(),
+        Some(Command::Man(it)) => it.run(),
         Some(Command::Demo(it)) => it.run().await,
     }
 }
@@ -140,6 +165,13 @@ impl Cli {
             Some(Command::Revoke(it)) => it.output.log,
             Some(Command::Done(it)) => it.output.log,
             Some(Command::Report(it)) => it.output.log,
+            Some(Command::Runs(it)) => it.output.log,
+            Some(Command::Providers(it)) => it.output().log,
+            Some(Command::Escrow(it)) => it.log(),
+            Some(Command::Init(it)) => it.log,
+            Some(Command::Schema(it)) => it.log,
+            Some(Command::Completions(it)) => it.log,
+            Some(Command::Man(it)) => it.log,
             Some(Command::Demo(it)) => it.output.log,
         }
     }

@@ -8,6 +8,7 @@ use crate::engine::call::Verb;
 use crate::engine::capability::{Actor, KindCapability, Way};
 use crate::engine::outline::{Host, NotPlanned, Outline, Planned};
 use crate::engine::plan::{self, Acting, Phase, Plan};
+use crate::engine::report::Stamp;
 
 /// More names than this make a line that nobody reads; `--dry-run` has them all.
 const NAMES: usize = 6;
@@ -17,10 +18,26 @@ pub(crate) fn of(plan: &Plan) -> Outline {
     let mut owners: Vec<String> = plan.roles.iter().filter_map(|role| role.owner.clone()).collect();
     owners.dedup();
     let mut warnings = plan.warnings.clone();
+    warnings.extend(
+        plan.roles
+            .iter()
+            .filter_map(|role| Some(format!("{} is in it: {}", role.name, role.because.as_ref()?))),
+    );
     warnings.extend(plan.upstream.iter().map(|role| format!("{role} can hand it new credentials")));
     warnings.extend(
         plan.downstream.iter().map(|role| format!("{role} stays alive: it was delegated to")),
     );
+    warnings
+        .extend(plan.elsewhere.iter().map(|it| format!("{} is left to run {}", it.role, it.run)));
+    if plan.revoke_strangers {
+        warnings.push(match plan.since {
+            Some(since) => format!(
+                "unrecognised credentials of this run's time, and those dated since {}, are revoked",
+                Stamp(since)
+            ),
+            None => "unrecognised credentials of this run's time are revoked".to_owned(),
+        });
+    }
     warnings.extend(
         plan.inventory.changed.iter().map(|change| format!("since the last run: {change}")),
     );
@@ -173,7 +190,7 @@ fn counted(plan: &Outline) -> String {
     }
 }
 
-fn hosts(plan: &Outline) -> Vec<String> {
+pub(super) fn hosts(plan: &Outline) -> Vec<String> {
     let written = |host: &crate::engine::outline::Host| {
         let whose = if host.from_inventory { " (named by the inventory)" } else { "" };
         format!("{}{whose}", host.host)
@@ -181,7 +198,7 @@ fn hosts(plan: &Outline) -> Vec<String> {
     plan.hosts.iter().map(written).collect()
 }
 
-fn not_planned(plan: &Outline) -> impl Iterator<Item = String> {
+pub(super) fn not_planned(plan: &Outline) -> impl Iterator<Item = String> {
     plan.not_planned.iter().map(|one| format!("left out: {}: {}", clean(&one.id), clean(&one.why)))
 }
 

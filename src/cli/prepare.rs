@@ -21,9 +21,9 @@ use crate::engine::plan::{Options, Plan, PlanError};
 use crate::engine::report::Mode;
 use crate::inventory::{self, Inventory, ProviderAt, StoreCommand, Summary};
 use crate::journal::{self, State};
-use crate::provider::Clients;
 use crate::provider::catalog::{Catalog, FolderError, Resolved};
 use crate::provider::oauth::{Consent, Oauth};
+use crate::provider::{Clients, SharedClients};
 use crate::store::{CommandStore, InventoryStore, Shapes, Stores};
 use crate::trust::{self, Trust};
 use crate::world::Commands;
@@ -85,6 +85,8 @@ pub(crate) async fn prepare(
     let places = Places::of(intent, &inventory, &resolved);
     resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
+    let named = &intent.roles;
+    let intent = &with_all_roles(&inventory, intent)?;
     read_vars(&mut inventory, &places.stores(&text)).await;
 
     let (looked, taken) =
@@ -106,7 +108,7 @@ pub(crate) async fn prepare(
         Mode::Rehearse => Plan::rehearse,
         Mode::Restore | Mode::Verify => Plan::restore,
     };
-    let mut plan = make(&inventory, &resolved.capabilities, &intent.roles, &options)
+    let mut plan = make(&inventory, &resolved.capabilities, named, &options)
         .map_err(|error| no_plan(&error))?;
     unlisted::without_successors(&mut plan, &taken);
     plan.take_over(&history.leftovers);
@@ -128,6 +130,17 @@ pub(crate) async fn prepare(
         because: intent.because.clone(),
     };
     Ok(Prepared { plan, context, history, looked, warnings })
+}
+
+/// The same intent, of every role that it comes to.
+fn with_all_roles(inventory: &Inventory, intent: &Intent) -> Result<Intent, Failure> {
+    let options = Options {
+        through: intent.through.clone(),
+        with_delegates: intent.with_delegates,
+        ..Options::default()
+    };
+    let roles = Plan::roles_of(inventory, &intent.roles, &options);
+    Ok(Intent { roles: roles.map_err(|error| no_plan(&error))?, ..intent.clone() })
 }
 
 fn read_inventory(path: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -169,13 +182,21 @@ pub(crate) fn resolve(
     at: &BTreeMap<String, ProviderAt>,
     person: Option<Arc<dyn Consent>>,
 ) -> Result<Resolved, Failure> {
+    let (catalog, clients) = catalog(folder, person)?;
+    Ok(catalog.resolve(at, &clients, drive::clock()))
+}
+
+/// Every provider file, with the native drivers.
+pub(crate) fn catalog(
+    folder: Option<&Path>,
+    person: Option<Arc<dyn Consent>>,
+) -> Result<(Catalog, SharedClients), Failure> {
     let broken =
         |errors: Vec<_>| Failure::own(format!("{} built-in provider errors", errors.len()));
     let mut catalog = Catalog::builtin().map_err(broken)?;
     let clients = Clients::new().map_err(|error| Failure::own(error.to_string()))?;
     let clients = Arc::new(clients);
-    let now = drive::clock();
-    catalog = catalog.with_native_drivers(&clients, &now);
+    catalog = catalog.with_native_drivers(&clients, &drive::clock());
     catalog = catalog.with_driver("oauth", Arc::new(Oauth::new(Arc::clone(&clients), person)));
     if let Some(folder) = folder {
         if let Trust::Refused(distrusts) = trust::of_folder(folder, &[]) {
@@ -185,7 +206,7 @@ pub(crate) fn resolve(
         }
         catalog.add_folder(folder).map_err(|error| bad_folder(&error))?;
     }
-    Ok(catalog.resolve(at, &clients, now))
+    Ok((catalog, clients))
 }
 
 fn bad_folder(error: &FolderError) -> Failure {
@@ -283,6 +304,9 @@ fn options(intent: &Intent, state: &State, history: &History, changed: Vec<Strin
         deliver: intent.deliver,
         only: intent.only.iter().map(only).collect(),
         max_blast: intent.max_blast,
+        through: intent.through.clone(),
+        with_delegates: intent.with_delegates,
+        revoke_strangers: intent.revoke_strangers,
         changed,
         contained: history.contained.clone(),
         issued_before: history.issued.clone(),
@@ -302,6 +326,9 @@ fn no_plan(error: &PlanError) -> Failure {
     match error {
         PlanError::UnknownRole { .. } => {
             failure.hint("write the role as the inventory does: [role.NAME]")
+        }
+        PlanError::NothingThrough { .. } => {
+            failure.hint("write it as the inventory marks it: through = [\"mcp:notion\"]")
         }
         PlanError::NothingLeft { .. } => failure.hint("look at what there is: --dry-run"),
         PlanError::NotRehearsable { hint, .. } => failure.hint(hint.clone()),

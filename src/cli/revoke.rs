@@ -82,7 +82,7 @@ impl Revoke {
         })?;
         let brief = outline::of(&plan);
         if self.dry_run {
-            return run::show(&brief, self.output.format);
+            return run::show_plan(&brief, self.output.format);
         }
         terminal::say(&outline::brief(&brief));
         let context = Context { providers: self.providers, trusted: true, ..Context::default() };

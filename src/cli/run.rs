@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::terminal::{self, Look};
-use super::{human, outline, signals};
+use super::{human, markdown, outline, signals};
 use crate::engine::outline::Outline;
 use crate::engine::report::Report;
 
@@ -22,7 +22,7 @@ pub(crate) async fn carry_out(
     let ready = session.ready(&intent, start.dry_run).await?;
     let plan = ready.outline();
     if start.dry_run {
-        return show(&plan, format);
+        return show_plan(&plan, format);
     }
     terminal::say(&outline::brief(&plan));
     if !terminal::go_on(start.yes) {
@@ -39,12 +39,13 @@ pub(crate) async fn carry_out(
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub(crate) fn show(plan: &Outline, format: Format) -> Result<ExitCode, Failure> {
+pub(crate) fn show_plan(plan: &Outline, format: Format) -> Result<ExitCode, Failure> {
     let text = match format {
         Format::Human => outline::whole(plan),
+        Format::Markdown => markdown::plan(plan),
         Format::Json => json(plan)?,
     };
-    Ok(ExitCode::from(printed(&text, exit::NOTHING_LEFT)))
+    Ok(show(&text))
 }
 
 /// Carries out what needs no leave: it was given when the run began.
@@ -67,6 +68,7 @@ pub(crate) async fn follow(
 pub(crate) fn publish(report: &Report, format: Format) -> Result<ExitCode, Failure> {
     let text = match format {
         Format::Human => human::page(report, &Look::of_stdout()),
+        Format::Markdown => markdown::page(report, &Look::of_stdout()),
         Format::Json => json(report)?,
     };
     Ok(ExitCode::from(printed(&text, report.exit_code)))
@@ -79,6 +81,11 @@ pub(crate) fn publish(report: &Report, format: Format) -> Result<ExitCode, Failu
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string_pretty(value)
         .map_err(|error| Failure::own(format!("the report has no form in JSON: {error}")))
+}
+
+/// Prints what a command found that makes no run.
+pub(crate) fn show(text: &str) -> ExitCode {
+    ExitCode::from(printed(text, exit::NOTHING_LEFT))
 }
 
 fn printed(text: &str, code: u8) -> u8 {

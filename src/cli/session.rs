@@ -17,8 +17,12 @@ use crate::engine::report::{Mode, Stamp};
 pub(crate) struct Intent {
     /// The plan.
     pub(crate) mode: Mode,
-    /// Roles, in the order they were named.
+    /// Roles, in the order they were named; all of them, once the inventory was read.
     pub(crate) roles: Vec<String>,
+    /// `--through`.
+    pub(crate) through: Vec<String>,
+    /// `--with-delegates`.
+    pub(crate) with_delegates: bool,
     /// `--case`.
     pub(crate) case: Option<String>,
     /// `--session`.
@@ -33,6 +37,8 @@ pub(crate) struct Intent {
     pub(crate) deliver: bool,
     /// `--include-unlisted`.
     pub(crate) include_unlisted: bool,
+    /// `--revoke-strangers`.
+    pub(crate) revoke_strangers: bool,
     /// `--max-blast`.
     pub(crate) max_blast: Option<Radius>,
     /// `--wait`.
@@ -88,6 +94,8 @@ impl Intent {
         Self {
             mode,
             roles: Vec::new(),
+            through: Vec::new(),
+            with_delegates: false,
             case: None,
             session: None,
             because: None,
@@ -95,6 +103,7 @@ impl Intent {
             only: Vec::new(),
             deliver: false,
             include_unlisted: false,
+            revoke_strangers: false,
             max_blast: None,
             wait: None,
             root: None,

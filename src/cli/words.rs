@@ -4,7 +4,8 @@ use super::human::fingerprint;
 use super::terminal::clean;
 use crate::engine::call::PlaceState;
 use crate::engine::report::{
-    EvidenceState, Mode, NewState, Revoke, StopState, StrangerClass, Unlisted, Verdict,
+    EvidenceState, Mode, NewState, Revoke, StopState, StrangerClass, StrangerState, Unlisted,
+    Verdict,
 };
 
 /// Whose credentials a run is about.
@@ -99,6 +100,16 @@ pub(crate) fn stranger(class: StrangerClass) -> &'static str {
         StrangerClass::MintedDuringRun => "made during this run, not by it",
         StrangerClass::Since => "made since --since",
         StrangerClass::OlderOrUndated => "older, or undated",
+    }
+}
+
+pub(crate) fn stranger_state(state: StrangerState) -> &'static str {
+    match state {
+        StrangerState::Untouched => "untouched",
+        StrangerState::NotRevoked => "NOT revoked",
+        StrangerState::Unconfirmed => "revocation unconfirmed",
+        StrangerState::Listed => "revoked, and still listed",
+        StrangerState::Gone => "gone",
     }
 }
 

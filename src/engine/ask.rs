@@ -50,7 +50,8 @@ impl Scene<'_> {
             Purpose::Finish { way, step } => ask(Verb::Finish, *way, *step),
             Purpose::Revoke { way, step } => ask(Verb::Revoke, *way, *step),
             Purpose::Evict { way, step } => ask(Verb::Evict, *way, *step),
-            Purpose::RevokeOrphan { handle, way, step } => {
+            Purpose::RevokeOrphan { handle, way, step }
+            | Purpose::RevokeStranger { handle, way, step, .. } => {
                 self.ask(machine, Verb::Revoke, *way, *step, Some(handle))
             }
             Purpose::Deliver => Some(self.delivery(machine)),
@@ -84,9 +85,9 @@ impl Scene<'_> {
             Purpose::Issue { way, step } => (Verb::Issue, *way, *step),
             Purpose::Roll { way, step } => (Verb::Roll, *way, *step),
             Purpose::Finish { way, step } => (Verb::Finish, *way, *step),
-            Purpose::Revoke { way, step } | Purpose::RevokeOrphan { way, step, .. } => {
-                (Verb::Revoke, *way, *step)
-            }
+            Purpose::Revoke { way, step }
+            | Purpose::RevokeOrphan { way, step, .. }
+            | Purpose::RevokeStranger { way, step, .. } => (Verb::Revoke, *way, *step),
             Purpose::Evict { way, step } => (Verb::Evict, *way, *step),
             Purpose::ReadActor(_) | Purpose::Stop(_) | Purpose::Preserve(_) | Purpose::Scan(_) => {
                 return None;

@@ -27,6 +27,7 @@ pub mod report;
 pub mod run;
 mod scene;
 pub mod search;
+mod stranger;
 mod sweep;
 pub mod verdict;
 mod window;

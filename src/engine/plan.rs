@@ -78,8 +78,15 @@ pub struct Plan {
     pub providers: Vec<PlannedProvider>,
     /// Roles that can hand this one new credentials.
     pub upstream: Vec<String>,
-    /// Roles it delegated to, which stay alive.
+    /// Roles it delegated to, directly or by way of others, which stay alive.
     pub downstream: Vec<String>,
+    /// Roles that were asked for and that another run was containing at that moment.
+    #[serde(default)]
+    pub elsewhere: Vec<Elsewhere>,
+    /// Unrecognised credentials that came while the run was under way, or since `since`, are
+    /// revoked where that is possible by exact handle.
+    #[serde(default)]
+    pub revoke_strangers: bool,
     /// Handles known to the inventory or to earlier runs: no strangers.
     pub known_handles: BTreeMap<String, Vec<String>>,
     /// Things to know before anything is touched.
@@ -100,6 +107,9 @@ pub struct PlannedInventory {
 pub struct PlannedRole {
     /// Its name.
     pub name: String,
+    /// Why it is in the run where nobody named it.
+    #[serde(default)]
+    pub because: Option<String>,
     /// Capability owner.
     pub owner: Option<String>,
     /// Authorizing party.
@@ -113,6 +123,18 @@ pub struct PlannedRole {
     /// Where to look for what no entry names; none where the plan does not look.
     #[serde(default)]
     pub search: Option<Search>,
+    /// Roles outside the run that can hand it new credentials.
+    #[serde(default)]
+    pub upstream: Vec<String>,
+}
+
+/// A role that another run has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The role.
+    pub role: String,
+    /// That run.
+    pub run: String,
 }
 
 /// A kind, and the provider it belongs to.
@@ -324,6 +346,12 @@ pub struct Options {
     pub only: Vec<String>,
     /// The widest blast radius allowed.
     pub max_blast: Option<Radius>,
+    /// Take every role with a credential that passed through one of these.
+    pub through: Vec<String>,
+    /// Take the roles that these delegated to, directly or by way of others.
+    pub with_delegates: bool,
+    /// Revoke unrecognised credentials that came while the run was under way, or since `since`.
+    pub revoke_strangers: bool,
     /// What changed in the inventory since the role's last run.
     pub changed: Vec<String>,
     /// Roles marked contained or disabled in the state directory.
@@ -342,6 +370,14 @@ pub enum PlanError {
     UnknownRole {
         /// As asked for.
         role: String,
+        /// The nearest name.
+        nearest: Option<String>,
+    },
+    /// No credential is marked with that name.
+    #[error("no credential of the inventory passed through {through}{}", meant(nearest.as_deref()))]
+    NothingThrough {
+        /// As asked for.
+        through: String,
         /// The nearest name.
         nearest: Option<String>,
     },

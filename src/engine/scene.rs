@@ -366,6 +366,16 @@ impl Scene<'_> {
 
     /// A way of revoking something by its handle alone, not signed by itself.
     pub(super) fn orphan_way(&self, taken: &Values, tried: &Steps) -> Option<u16> {
+        self.way_by_handle(taken, tried, |_| true)
+    }
+
+    /// The same, where the way must also be one of these.
+    pub(super) fn way_by_handle(
+        &self,
+        taken: &Values,
+        tried: &Steps,
+        one_of: impl Fn(&Way) -> bool,
+    ) -> Option<u16> {
         let at_hand = |name: &String| {
             let acting = match name.split_once('.').unwrap_or((name, "")) {
                 ("admin", which) => self.admin(which),
@@ -390,6 +400,7 @@ impl Scene<'_> {
                 !tried.refused.contains(number)
                     && !self.planned.ways_left_out.contains(number)
                     && fits(way)
+                    && one_of(way)
             })
             .map(|(number, _)| number)
     }

@@ -8,18 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::call::{Row, Subject, Time, Verb};
 use super::capability::Actor;
 use super::plan::{Phase, Plan, Planned};
+use super::stranger::{End, Stranger};
 
 /// Rows of one reading, and whether it came to the end.
 pub(super) type Listing = (Vec<Row>, bool);
-
-/// An unrecognised credential: live at the provider, known to nobody.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Stranger {
-    /// Its row.
-    pub(super) row: Row,
-    /// It was not there when the run began.
-    pub(super) minted_during_run: bool,
-}
 
 /// How a reading stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +36,20 @@ struct List {
     complete: bool,
     rows: Vec<Row>,
     strangers: Vec<Stranger>,
+    ending: Ending,
+}
+
+/// How far the strangers of a list have come that are to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ending {
+    /// When one was last found to be due, or its revocation was over.
+    pub(super) moved_at: Time,
+    /// How often the list was read again to see them gone, and not before when it is read next.
+    pub(super) readings: (u32, Time),
+    /// How often such a reading brought new ones.
+    pub(super) rounds: u32,
+    /// Nothing more is tried.
+    pub(super) given_up: bool,
 }
 
 /// Every list of a run.
@@ -133,8 +139,26 @@ impl Lists {
         }
         list.after = Reading::Done;
         if let Some((rows, complete)) = listing {
+            if complete {
+                list.strangers.iter_mut().for_each(|it| it.confirm(&rows));
+            }
             list.complete = complete;
             list.rows = rows;
+        }
+    }
+
+    /// The list of that number once its second reading is over: its strangers, and how far those
+    /// have come that are to go.
+    pub(super) fn ending(&mut self, number: u32) -> Option<(&mut Vec<Stranger>, &mut Ending)> {
+        let list = self.lists.get_mut(number as usize)?;
+        (list.after == Reading::Done).then_some((&mut list.strangers, &mut list.ending))
+    }
+
+    /// The second reading is asked for once more.
+    pub(super) fn ask_again(&mut self, number: u32, now: Time) {
+        if let Some(list) = self.lists.get_mut(number as usize) {
+            list.after = Reading::Asked;
+            list.asked = Some(now);
         }
     }
 
@@ -151,7 +175,8 @@ impl Lists {
         let Some(list) = self.lists.get_mut(number as usize) else { return Vec::new() };
         let mut orphans = Vec::new();
         for row in std::mem::take(&mut list.rows) {
-            if row.revoked || known.contains(&row.handle) || noted.contains(&row.handle) {
+            let sorted = list.strangers.iter().any(|it| it.row.handle == row.handle);
+            if row.revoked || sorted || known.contains(&row.handle) || noted.contains(&row.handle) {
                 continue;
             }
             let labelled =
@@ -161,10 +186,11 @@ impl Lists {
                 continue;
             }
             let there = list.handles_before.as_ref().map(|before| before.contains(&row.handle));
-            list.strangers.push(Stranger { minted_during_run: there == Some(false), row });
+            list.strangers.push(Stranger::new(row, there == Some(false)));
         }
         if prefix.is_none() && missing == 1 && list.complete {
-            let ours = |it: &Stranger| it.minted_during_run && !it.row.hinted;
+            let ours =
+                |it: &Stranger| it.minted_during_run && !it.row.hinted && it.end == End::Untouched;
             let mut new = list.strangers.iter().enumerate().filter(|(_, it)| ours(it));
             if let (Some((at, _)), None) = (new.next(), new.next()) {
                 orphans.push(list.strangers.remove(at).row);
@@ -185,12 +211,16 @@ impl Lists {
 
     /// Whether the second reading of this credential's list is over, or there is none.
     pub(super) fn swept(&self, subject: Subject) -> bool {
-        self.list(subject).is_none_or(|list| list.after == Reading::Done)
+        self.list(subject).is_none_or(|list| {
+            let ending = list.strangers.iter().any(|it| it.end.is_under_way());
+            list.after == Reading::Done && (list.ending.given_up || !ending)
+        })
     }
 
-    /// When the second reading was asked for.
+    /// When the second reading was asked for, or something was last done because of it.
     pub(super) fn asked(&self, subject: Subject) -> Option<Time> {
-        self.list(subject)?.asked
+        let list = self.list(subject)?;
+        Some(list.asked?.max(list.ending.moved_at))
     }
 
     /// The second reading was asked for and did not come to its end.
@@ -230,7 +260,8 @@ impl Lists {
         self.followers.get(&leader).map_or(&[], Vec::as_slice)
     }
 
-    fn number(&self, subject: Subject) -> Option<u32> {
+    /// The number of this credential's list.
+    pub(super) fn number(&self, subject: Subject) -> Option<u32> {
         self.of.get(subject.0 as usize).copied().flatten()
     }
 
@@ -252,6 +283,7 @@ impl List {
             complete: false,
             rows: Vec::new(),
             strangers: Vec::new(),
+            ending: Ending::default(),
         }
     }
 }

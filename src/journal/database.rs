@@ -62,6 +62,15 @@ CREATE TABLE contained (
 ) STRICT;
 ";
 
+/// Came later, and changes nothing of the above: a journal without it is as good.
+const OPENINGS: &str = "
+CREATE TABLE IF NOT EXISTS opening (
+    n INTEGER PRIMARY KEY,
+    json TEXT NOT NULL,
+    hash BLOB NOT NULL
+) STRICT;
+";
+
 /// One connection, shared by everything that a process does with its state.
 #[derive(Clone)]
 pub(super) struct Database {
@@ -85,6 +94,7 @@ impl Database {
         if empty {
             create_schema(&mut connection).map_err(damaged)?;
         }
+        connection.execute_batch(OPENINGS).map_err(damaged)?;
         Ok(Self::of(connection))
     }
 
@@ -93,6 +103,7 @@ impl Database {
         let failed = |source| StateError::Database { path: ":memory:".into(), source };
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         create_schema(&mut connection).map_err(failed)?;
+        connection.execute_batch(OPENINGS).map_err(failed)?;
         Ok(Self::of(connection))
     }
 

@@ -131,6 +131,18 @@ impl State {
         sorted.into_iter().map(|role| self.lock(role, holder)).collect()
     }
 
+    /// Who holds a role at this moment; none where nobody does.
+    pub(crate) fn holder(&self, role: &str) -> Option<Holder> {
+        let mut file = File::open(self.lock_path(role)?).ok()?;
+        let holder = read_holder(&mut file)?;
+        // A crash leaves its words behind, and not its lock. Shared, and gone at once: it keeps
+        // nobody from the role for longer than it takes to look.
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(holder),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+
     /// Where the lock of a role is; none in memory.
     pub(super) fn lock_path(&self, role: &str) -> Option<PathBuf> {
         self.dir().map(|dir| dir.join("locks").join(file_name(role)))

@@ -380,7 +380,11 @@ fn insert_seals(
     Ok(())
 }
 
-fn unsealed(state: &State, run: &str, id: SecretId) -> Result<Option<Parts>, JournalError> {
+pub(super) fn unsealed(
+    state: &State,
+    run: &str,
+    id: SecretId,
+) -> Result<Option<Parts>, JournalError> {
     let connection = state.database.lock();
     let mut select =
         connection.prepare_cached("SELECT sealed FROM seal WHERE run = ?1 AND id = ?2")?;

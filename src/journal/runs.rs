@@ -62,6 +62,23 @@ impl State {
             .ok_or_else(|| JournalError::NoSuchRun(run.to_owned()))
     }
 
+    /// Handles of everything that runs of this installation issued and reported, with the
+    /// provider's id in the inventory.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub(crate) fn issued_handles(&self) -> Result<Vec<(String, String)>, JournalError> {
+        let connection = self.database.lock();
+        let mut select = connection.prepare_cached(
+            "SELECT DISTINCT one.value ->> '$.provider', one.value ->> '$.new.handle'
+             FROM run, json_each(run.report, '$.credentials') AS one
+             WHERE run.report IS NOT NULL AND json_valid(run.report)
+               AND one.value ->> '$.new.handle' IS NOT NULL",
+        )?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// The mark of a contained role, if it has one.
     ///
     /// # Errors

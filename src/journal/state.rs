@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -330,6 +330,41 @@ fn remove_unfinished(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Adds recipients to the file of that name in the directory, which is made where it is missing.
+/// Those that are there stay.
+///
+/// # Errors
+/// [`StateError::Seal`] for one that is no age recipient, and then nothing is written; what the
+/// disk brings.
+pub(crate) fn add_recipients(dir: &Path, more: &[String]) -> Result<State, StateError> {
+    let state = State::open(dir)?;
+    let path = dir.join("recipients");
+    let unusable = |source| StateError::Unusable { path: path.clone(), source };
+    let key = key::read_or_make(dir, "key", || Ok(Seal::make_key()))?;
+    Seal::new(&key, more)?;
+    let known = recipients(dir)?;
+    let new: Vec<&String> = more.iter().filter(|one| !known.contains(one)).collect();
+    if new.is_empty() {
+        return Ok(state);
+    }
+    let mut text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(unusable(source)),
+    };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    for one in new {
+        text.push_str(one);
+        text.push('\n');
+    }
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(unusable)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(unusable)?;
+    file.persist(&path).map_err(|error| unusable(error.error))?;
+    State::open(dir)
 }
 
 /// The file `recipients`: one `age1...` a line, `#` begins a comment.

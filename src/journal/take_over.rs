@@ -1,4 +1,4 @@
-//! A contain takes a role from a rehearsal: first by a word, then by a signal.
+//! A contain takes a role from a rehearsal or a restore: first by a word, then by a signal.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -35,7 +35,7 @@ impl State {
     /// caller then asks [`TakeOver::poll`], every 20 ms or so, until it has the lock.
     ///
     /// # Errors
-    /// [`LockError::Held`] where the holder is no rehearsal.
+    /// [`LockError::Held`] where the holder is neither a rehearsal nor a restore.
     pub fn take_over(&self, role: &str, me: &Holder) -> Result<TakeOver<'_>, LockError> {
         let mut take_over = TakeOver {
             state: self,
@@ -92,7 +92,7 @@ impl TakeOver<'_> {
         if self.rehearsal().is_some_and(|known| *known == *holder) {
             return Ok(None);
         }
-        if holder.mode != "rehearse" {
+        if !gives_way(&holder.mode) {
             return Err(LockError::Held { role, holder: Some(holder) });
         }
         let process = Process::holding(self.state, &role, &holder);
@@ -101,6 +101,12 @@ impl TakeOver<'_> {
         self.rehearsal = Some((*holder, process));
         Ok(None)
     }
+}
+
+/// Whether a run of this mode stops for a contain: a rehearsal, and a restore, which brings back
+/// what is burned by now. Either goes on from its journal, or is taken in.
+fn gives_way(mode: &str) -> bool {
+    matches!(mode, "rehearse" | "restore")
 }
 
 /// The process that holds a lock. On Linux by a descriptor, so that a number that was given

@@ -19,3 +19,4 @@ mod property;
 mod rehearse;
 mod resume;
 mod scale;
+mod strangers;

@@ -113,6 +113,64 @@ fn who_can_hand_it_new_ones_and_who_stays_alive_is_named() {
     assert_eq!(report.exit_code, 3);
 }
 
+/// mail -> calendar -> rooms -> mail, and calendar -> archive.
+const CHAIN: &str = "[role.mail]\ndelegates_to = [\"calendar\"]\n\
+     [role.calendar]\ndelegates_to = [\"rooms\", \"archive\"]\n\
+     [role.rooms]\ndelegates_to = [\"mail\"]\n\
+     [role.archive]\n\
+     [role.planner]\ndelegates_to = [\"rooms\"]\n";
+
+fn roles(plan: &Plan) -> Vec<&str> {
+    plan.roles.iter().map(|role| role.name.as_str()).collect()
+}
+
+#[test]
+fn delegates_come_in_by_way_of_others_and_each_once() {
+    let text = CHAIN.to_owned() + &entry("mail", "a", "key", "") + &entry("rooms", "b", "key", "");
+    let bench = Bench::of(&text);
+    let plan = bench.contain();
+    assert_eq!(roles(&plan), ["mail"]);
+    assert_eq!(plan.downstream, ["archive", "calendar", "rooms"]);
+    assert_eq!(plan.upstream, ["rooms"]);
+
+    let plan = bench.options(|options| options.with_delegates = true).contain();
+    assert_eq!(roles(&plan), ["mail", "calendar", "rooms", "archive"]);
+    assert_eq!((plan.downstream.len(), plan.upstream.as_slice()), (0, &["planner".to_owned()][..]));
+    let because: Vec<_> = plan.roles.iter().map(|role| role.because.as_deref()).collect();
+    let delegated = [
+        None,
+        Some("mail delegates to it"),
+        Some("calendar delegates to it"),
+        Some("calendar delegates to it"),
+    ];
+    assert_eq!(because, delegated);
+    let upstream: Vec<_> = plan.roles.iter().map(|role| role.upstream.len()).collect();
+    assert_eq!(upstream, [0, 0, 1, 0], "each role has its own");
+    let ids: Vec<_> = plan.credentials.iter().map(|planned| planned.id.as_str()).collect();
+    assert_eq!(ids, ["mail/a", "rooms/b"]);
+}
+
+#[test]
+fn what_passed_through_a_server_brings_its_whole_role_in() {
+    let text = "[role.mail]\n".to_owned()
+        + &entry("mail", "a", "key", "through = [\"mcp:notion\"]\n")
+        + &entry("mail", "b", "key", "")
+        + "[role.ci]\n"
+        + &entry("ci", "c", "key", "through = [\"mcp:notion\", \"mcp:github\"]\n")
+        + "[role.other]\n"
+        + &entry("other", "d", "key", "");
+    let bench = Bench::of(&text).options(|options| options.through = vec!["mcp:notion".to_owned()]);
+    let plan = Plan::contain(&bench.inventory, &bench.capabilities, &[], &bench.options).unwrap();
+    let ids: Vec<_> = plan.credentials.iter().map(|planned| planned.id.as_str()).collect();
+    assert_eq!(ids, ["ci/c", "mail/a", "mail/b"]);
+    assert_eq!(plan.roles[1].because.as_deref(), Some("a passed through mcp:notion"));
+
+    let bench = bench.options(|options| options.through = vec!["mcp:notoin".to_owned()]);
+    let plan = Plan::contain(&bench.inventory, &bench.capabilities, &[], &bench.options);
+    let error = plan.unwrap_err().to_string();
+    assert!(error.ends_with("did you mean mcp:notion?"), "{error}");
+}
+
 #[test]
 fn an_unknown_role_and_an_empty_filter_are_no_plan() {
     let bench = Bench::with(&["key"]);

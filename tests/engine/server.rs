@@ -19,6 +19,8 @@ pub(crate) struct Key {
     pub(crate) label: Option<String>,
     pub(crate) team: String,
     pub(crate) made: Time,
+    /// When it was made, as its list shows it.
+    pub(crate) dated: Option<String>,
     /// When its revocation was accepted.
     pub(crate) revoked: Option<Time>,
     /// From then on it is refused for good; none while it is not revoked, or for ever.
@@ -123,6 +125,7 @@ impl Server {
             label,
             team: team.to_owned(),
             made: self.now,
+            dated: None,
             revoked: None,
             dies: None,
         });
@@ -331,6 +334,7 @@ impl Server {
             handle: key.handle.clone(),
             label: key.label.clone().filter(|_| shows("label")),
             hinted: Some(key.secret) == old,
+            created: key.dated.clone(),
             ..Row::default()
         });
         Answer::Found { rows: rows.collect(), complete: true }

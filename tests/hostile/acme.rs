@@ -70,6 +70,8 @@ pub(crate) struct Key {
     pub(crate) id: String,
     /// Its label.
     pub(crate) name: String,
+    /// When it was made.
+    pub(crate) created: String,
     /// What only the answer to its creation shows.
     pub(crate) secret: String,
     /// Whether it is accepted.
@@ -91,6 +93,11 @@ impl Acme {
 
     /// A key that was there before.
     pub(crate) fn seed(&self, name: &str) -> Key {
+        self.account.make(name, "2026-03-02T09:00:00Z")
+    }
+
+    /// A key that somebody makes now.
+    pub(crate) fn mint(&self, name: &str) -> Key {
         self.account.issue(name)
     }
 
@@ -142,8 +149,13 @@ pub(crate) fn serve(router: Router) -> SocketAddr {
 
 impl Account {
     fn issue(&self, name: &str) -> Key {
+        self.make(name, &jiff::Timestamp::now().to_string())
+    }
+
+    fn make(&self, name: &str, created: &str) -> Key {
         let id = random("key_")[..14].to_owned();
-        let key = Key { id, name: name.to_owned(), secret: random("acme_"), live: true };
+        let (name, created) = (name.to_owned(), created.to_owned());
+        let key = Key { id, name, created, secret: random("acme_"), live: true };
         self.keys.lock().unwrap().push(key.clone());
         key
     }
@@ -209,7 +221,7 @@ impl Account {
             .map(|key| {
                 json!({
                     "id": key.id, "name": key.name,
-                    "created_at": "2026-03-02T09:00:00Z", "last_used_at": null,
+                    "created_at": key.created, "last_used_at": null,
                 })
             })
             .collect();

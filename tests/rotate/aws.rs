@@ -232,3 +232,28 @@ fn a_key_that_was_made_and_never_heard_of_is_found_and_deleted() {
     assert!(!moto.is_alive(&old) && moto.is_alive(&new));
     assert_eq!(ids(&moto), [new.id]);
 }
+
+/// Whoever held the old key made another one while the run was under way: found in AWS's own list,
+/// and deleted because that was asked for. The user's first key, which was there before, is not.
+#[test]
+fn a_key_that_an_attacker_made_meanwhile_is_deleted_where_that_was_asked_for() {
+    let Some((moto, host, _)) = bench(true) else { return };
+    // Time enough for an attacker who is slow.
+    let slow = r#"{ refusals = 3, hold = "12s", give_up = "30s" }"#;
+    let provider = provider(&moto.endpoint).replace(PROOF, slow);
+    host.inventory(&format!("{ROLE}{CREDENTIAL}{provider}"));
+    let mut run = host.start(&["--role", "mail-agent", "--deliver", "--revoke-strangers"]);
+    run.hear("mail-agent/archive  revoke  accepted");
+    let theirs = moto.key("mail");
+    let outcome = run.end();
+    let new = placed(&host);
+    assert!(!moto.is_alive(&theirs) && moto.is_alive(&new), "{}", outcome.table());
+    assert_eq!(ids(&moto), [new.id]);
+    let stranger = &outcome.report["credentials"][0]["strangers"][0];
+    assert_eq!(stranger["handle"], theirs.id);
+    assert_eq!(
+        (&stranger["class"], &stranger["state"]),
+        (&"minted-during-run".into(), &"gone".into())
+    );
+    assert_eq!(outcome.code, Some(3), "somebody has to ask how it came");
+}

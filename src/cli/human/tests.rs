@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::call::{PlaceState, Wall};
 use crate::engine::report::{
     Delivered, EvidenceState, Mode, NotDelivered, Residual, Revoke, StopState, Stranger,
-    StrangerClass, Unlisted,
+    StrangerClass, StrangerState, Unlisted,
 };
 
 fn look(width: usize, colour: bool) -> Look {
@@ -47,6 +47,8 @@ fn troubled() -> Report {
         created: Some("2026-11-21".to_owned()),
         used: None,
         class: StrangerClass::Since,
+        state: StrangerState::Gone,
+        why: Some("revoked; the provider's list shows it no more".to_owned()),
     }];
     slack.todo = vec![Todo {
         what: "the old one still works".to_owned(),
@@ -114,8 +116,8 @@ fn a_report_says_what_lives_and_what_is_left() {
     What the old ones minted, and may still live:
       mail-agent/openai: session tokens, until 2026-11-22 11:30:00 +01:00
 
-    Unrecognised at the provider, untouched:
-      mail-agent/slack: xapp-9, label backup�[2J, created 2026-11-21 (made since --since)
+    Unrecognised at the provider:
+      mail-agent/slack: xapp-9, label backup�[2J, created 2026-11-21 (made since --since): gone, revoked; the provider's list shows it no more
 
     Not in the inventory, burned and untouched:
       dotenv:/srv/mail/.env#OTHER (stripe, #feedfacefeed)

@@ -90,6 +90,7 @@ impl Machine {
             Purpose::ProbeControl(_) => self.probed_control(scene, answer, wants),
             Purpose::ReadActor(_)
             | Purpose::List { .. }
+            | Purpose::RevokeStranger { .. }
             | Purpose::MadeUp(..)
             | Purpose::Stop(_)
             | Purpose::Preserve(_)

@@ -22,8 +22,9 @@ mod walk;
 
 pub(in crate::engine) use baseline::BASELINE_MS;
 pub(in crate::engine) use issue::SETTLE_MS;
+pub(in crate::engine) use outcome::Outcome;
+use outcome::liveness;
 pub(in crate::engine) use outcome::{Layers, liveness as seen, text};
-use outcome::{Outcome, liveness};
 pub(in crate::engine) use purpose::{Purpose, Standing};
 
 use super::call::{Holding, Identity, Placed, SecretId, Time, Values, Wall, Why};

@@ -47,6 +47,17 @@ pub(in crate::engine) enum Purpose {
         /// The step.
         step: u16,
     },
+    /// End an unrecognised credential, by its exact handle.
+    RevokeStranger {
+        /// The list that shows it.
+        list: u32,
+        /// Its handle.
+        handle: String,
+        /// The way.
+        way: u16,
+        /// The step.
+        step: u16,
+    },
     /// A step of roll.
     Roll {
         /// The way.
@@ -122,6 +133,7 @@ impl Purpose {
             Self::Read | Self::Baseline(_) | Self::Learn(_) | Self::Find => Standing::Open,
             Self::ReadActor(_)
             | Self::List { .. }
+            | Self::RevokeStranger { .. }
             | Self::MadeUp(..)
             | Self::Stop(_)
             | Self::Preserve(_)

@@ -109,7 +109,7 @@ impl Machine {
     }
 
     /// The pause before the next try, doubling.
-    pub(super) fn pause(failures: u32) -> u64 {
+    pub(in crate::engine) fn pause(failures: u32) -> u64 {
         RETRY_MS.saturating_mul(1 << failures.min(16)).min(LONGEST_RETRY_MS)
     }
 

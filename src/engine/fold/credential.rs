@@ -213,12 +213,14 @@ impl Run {
                 created: stranger.row.created.clone(),
                 used: stranger.row.used.clone(),
                 class: self.class_of(&stranger.row, stranger.minted_during_run),
+                state: stranger.state(),
+                why: stranger.why(),
             })
             .collect()
     }
 
     fn class_of(&self, row: &Row, minted_during_run: bool) -> StrangerClass {
-        let created = row.created.as_deref().and_then(instant);
+        let created = created(row);
         let during = self.started.zip(created).is_some_and(|(start, made)| made >= start);
         if minted_during_run || during {
             StrangerClass::MintedDuringRun
@@ -228,6 +230,11 @@ impl Run {
             StrangerClass::OlderOrUndated
         }
     }
+}
+
+/// When the provider says that it was made, where that can be read.
+pub(in crate::engine) fn created(row: &Row) -> Option<Wall> {
+    row.created.as_deref().and_then(instant)
 }
 
 /// What outlives the revocation, and until when.

@@ -4,6 +4,7 @@ mod credential;
 mod todo;
 mod words;
 
+pub(in crate::engine) use credential::created;
 pub use words::in_words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,7 +110,8 @@ impl Run {
             owner: role.owner.clone(),
             authorized_by: role.authorized_by.clone(),
             vendor: role.vendor.clone(),
-            upstream: self.plan.upstream.clone(),
+            because: role.because.clone(),
+            upstream: role.upstream.clone(),
             stopped: stopped(role.stop.is_some(), state),
             evidence: evidence(!role.evidence.is_empty(), state),
         })

@@ -3,7 +3,7 @@
 use super::super::call::{Reason, Subject, Verb};
 use super::super::capability::{ByHand, Order};
 use super::super::credential::{Issued, Machine, SETTLE_MS, Try, text};
-use super::super::plan::{Phase, Plan, Planned, PlannedKind};
+use super::super::plan::{Elsewhere, Phase, Plan, Planned, PlannedKind};
 use super::super::report::{
     CredentialReport, EvidenceState, NewState, Revoke, StopState, Todo, Verdict,
 };
@@ -18,7 +18,7 @@ impl Run {
         for role in &self.plan.downstream {
             if self.plan.mode.contains() {
                 todo.push(Todo {
-                    what: format!("{role} stays alive: this role delegated to it"),
+                    what: format!("{role} stays alive: work and credentials were delegated to it"),
                     at: None,
                     action: format!("contain it too: rotate --role {role}"),
                 });
@@ -36,6 +36,13 @@ impl Run {
                     action: "look yourself for what the inventory does not list".to_owned(),
                 });
             }
+        }
+        for Elsewhere { role, run } in &self.plan.elsewhere {
+            todo.push(Todo {
+                what: format!("{role} is contained by run {run}, not by this one"),
+                at: None,
+                action: format!("look at its report: rotate report {run}"),
+            });
         }
         for role in &self.role_details() {
             if role.stopped.state == StopState::Failed {

@@ -5,6 +5,7 @@ mod facts;
 mod groups;
 mod phases;
 mod rehearsal;
+mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,10 +22,25 @@ use entries::Entry;
 use phases::phases;
 
 impl Plan {
+    /// Names of the roles that a run would be of: those named, those that something of
+    /// `options.through` passed through and, with `options.with_delegates`, those they delegated
+    /// to, directly or by way of others.
+    ///
+    /// # Errors
+    /// [`PlanError::UnknownRole`], [`PlanError::NothingThrough`].
+    pub fn roles_of(
+        inventory: &Inventory,
+        named: &[String],
+        options: &Options,
+    ) -> Result<Vec<String>, PlanError> {
+        let chosen = roles::chosen(inventory, named, options)?;
+        Ok(chosen.into_iter().map(|one| one.role.name.clone()).collect())
+    }
+
     /// Kill first, then issue; the new ones are held unless `deliver` says otherwise.
     ///
     /// # Errors
-    /// [`PlanError::UnknownRole`], [`PlanError::NothingLeft`].
+    /// [`PlanError::UnknownRole`], [`PlanError::NothingThrough`], [`PlanError::NothingLeft`].
     pub fn contain(
         inventory: &Inventory,
         capabilities: &Capabilities,
@@ -79,6 +95,7 @@ impl Plan {
         plan.run.clone_from(&options.run);
         plan.label = format!("rotate-{}-{}", options.installation, options.run);
         plan.wait_ms = options.wait_ms;
+        plan.elsewhere.clear();
         for role in &mut plan.roles {
             role.stop = None;
             role.evidence.clear();
@@ -115,6 +132,8 @@ struct Planner<'a> {
     /// Every credential of every role, by `ROLE/NAME`.
     by_id: BTreeMap<String, (&'a Role, &'a Credential)>,
     roles: Vec<&'a Role>,
+    /// Why each is of the run; none where it was named.
+    because: Vec<Option<String>>,
     role_numbers: BTreeMap<&'a str, RoleIndex>,
     kinds: Vec<PlannedKind>,
     kind_numbers: BTreeMap<(String, String), u32>,
@@ -130,17 +149,7 @@ impl<'a> Planner<'a> {
         roles: &[String],
         options: &'a Options,
     ) -> Result<Self, PlanError> {
-        let mut found: Vec<&Role> = Vec::new();
-        let mut named = BTreeSet::new();
-        for name in roles {
-            let role = inventory.roles.get(name).ok_or_else(|| PlanError::UnknownRole {
-                role: name.clone(),
-                nearest: nearest(name, inventory.roles.keys()),
-            })?;
-            if named.insert(name) {
-                found.push(role);
-            }
-        }
+        let found = roles::chosen(inventory, roles, options)?;
         let all = inventory.roles.values().flat_map(|role| {
             let id = move |one: &Credential| format!("{}/{}", role.name, one.name);
             role.credentials.iter().map(move |one| (id(one), (role, one)))
@@ -152,8 +161,9 @@ impl<'a> Planner<'a> {
             inventory,
             capabilities,
             options,
-            role_numbers: found.iter().map(|role| role.name.as_str()).zip(numbers).collect(),
-            roles: found,
+            role_numbers: found.iter().map(|one| one.role.name.as_str()).zip(numbers).collect(),
+            because: found.iter().map(|one| one.because.clone()).collect(),
+            roles: found.iter().map(|one| one.role).collect(),
             kinds: Vec::new(),
             kind_numbers: BTreeMap::new(),
             actors: Vec::new(),
@@ -183,7 +193,11 @@ impl<'a> Planner<'a> {
             self.group(&entries, &mut credentials);
             self.order_admins(&mut credentials);
         }
-        let names: BTreeSet<&str> = self.roles.iter().map(|role| role.name.as_str()).collect();
+        let planned_roles = self.planned_roles();
+        let mut upstream: Vec<String> =
+            planned_roles.iter().flat_map(|role| role.upstream.clone()).collect();
+        upstream.sort();
+        upstream.dedup();
         Ok(Plan {
             mode: self.mode,
             run: self.options.run.clone(),
@@ -197,22 +211,11 @@ impl<'a> Planner<'a> {
                 sha256: self.inventory.sha256.clone(),
                 changed: self.options.changed.clone(),
             },
-            roles: self.roles.iter().map(|role| self.role(role)).collect(),
-            upstream: self
-                .inventory
-                .roles
-                .values()
-                .filter(|role| !names.contains(role.name.as_str()))
-                .filter(|role| role.delegates_to.iter().any(|to| names.contains(to.as_str())))
-                .map(|role| role.name.clone())
-                .collect(),
-            downstream: self
-                .roles
-                .iter()
-                .flat_map(|role| &role.delegates_to)
-                .filter(|to| !names.contains(to.as_str()))
-                .cloned()
-                .collect(),
+            roles: planned_roles,
+            upstream,
+            downstream: roles::downstream(self.inventory, &self.roles),
+            elsewhere: Vec::new(),
+            revoke_strangers: self.options.revoke_strangers,
             hosts: self.hosts(),
             providers: self.providers(),
             known_handles: self.known_handles(),
@@ -224,17 +227,22 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn role(&self, role: &Role) -> PlannedRole {
+    fn planned_roles(&self) -> Vec<PlannedRole> {
+        let of_run: BTreeSet<&str> = self.roles.iter().map(|role| role.name.as_str()).collect();
         let contains = self.mode.contains();
-        PlannedRole {
+        let both = self.roles.iter().zip(&self.because);
+        both.map(|(role, because)| PlannedRole {
             name: role.name.clone(),
+            because: because.clone(),
             owner: role.owner.clone(),
             authorized_by: role.authorized_by.clone(),
             vendor: role.vendor.clone(),
             stop: role.stop.clone().filter(|_| contains),
             evidence: if contains { role.evidence.clone() } else { Vec::new() },
             search: contains.then(|| Search::of(role)),
-        }
+            upstream: roles::upstream(self.inventory, role, &of_run),
+        })
+        .collect()
     }
 
     fn capability(&self, of: &Credential) -> Option<(&'a ProviderCapability, &'a KindCapability)> {
@@ -368,15 +376,4 @@ impl<'a> Planner<'a> {
             Mode::RevokeOnly | Mode::Verify => false,
         }
     }
-}
-
-/// The name that was probably meant.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
-    /// Below this, two names have too little in common to suggest one for the other.
-    const LIKENESS: f64 = 0.7;
-    known
-        .map(|other| (strsim::jaro_winkler(name, other), other))
-        .filter(|(likeness, _)| *likeness >= LIKENESS)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, other)| other.clone())
 }

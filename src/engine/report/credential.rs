@@ -25,7 +25,7 @@ pub struct CredentialReport {
     pub new: New,
     /// What dies with the old one outside this run: ids, or the provider's words.
     pub collateral: Vec<String>,
-    /// Live at the provider, known to nobody. Untouched.
+    /// Live at the provider, known to nobody. Untouched, but for what `--revoke-strangers` took.
     pub strangers: Vec<Stranger>,
     /// Issued by this run, its bytes lost.
     pub orphans: Vec<Orphan>,
@@ -243,6 +243,30 @@ pub struct Stranger {
     pub used: Option<String>,
     /// How it stands to this run.
     pub class: StrangerClass,
+    /// What became of it.
+    pub state: StrangerState,
+    /// Why that became of it, in plain words; null where nothing was asked for.
+    pub why: Option<String>,
+}
+
+/// What became of an unrecognised credential. Its bytes are known to nobody here, so that its death
+/// cannot be proved by using it: the provider's own list is the only witness.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrangerState {
+    /// Left as it was.
+    #[default]
+    Untouched,
+    /// It was to be revoked, and was not.
+    NotRevoked,
+    /// The revocation was accepted, and nothing was heard of it since.
+    Unconfirmed,
+    /// The revocation was accepted, and the provider's list still shows it as live.
+    Listed,
+    /// The revocation was accepted, and the provider's list shows it as live no more.
+    Gone,
 }
 
 /// How an unrecognised credential stands to this run.

@@ -259,6 +259,8 @@ mod tests {
             created: None,
             used: None,
             class: StrangerClass::OlderOrUndated,
+            state: crate::engine::report::StrangerState::Gone,
+            why: None,
         };
         assert_eq!(after(|report| report.credentials[0].strangers.push(stranger)), 3);
     }

@@ -14,7 +14,7 @@ mod stamp;
 
 pub use credential::{
     CredentialReport, Delivered, IdentityChange, MadeUp, New, NewState, NotDelivered, Old, Orphan,
-    Proof, ProofSource, Residual, Revoke, Stranger, StrangerClass, Verdict,
+    Proof, ProofSource, Residual, Revoke, Stranger, StrangerClass, StrangerState, Verdict,
 };
 pub use stamp::{BadStamp, Stamp, Until};
 
@@ -197,6 +197,8 @@ pub struct InventoryFacts {
 pub struct RoleDetail {
     /// Its name.
     pub role: String,
+    /// Why it is in the run where nobody named it; null where somebody did.
+    pub because: Option<String>,
     /// Capability owner.
     pub owner: Option<String>,
     /// Authorizing party.

@@ -204,6 +204,9 @@ impl Run {
             (Purpose::List { list, after }, Some(leader)) => {
                 self.took_list((*list, *after), leader, answer);
             }
+            (purpose @ Purpose::RevokeStranger { .. }, Some(heir)) => {
+                self.took_stranger(purpose, heir, answer);
+            }
             (purpose, Some(subject)) => {
                 let mut wants = Vec::new();
                 self.with_machine(subject, |machine, scene| {

@@ -60,6 +60,10 @@ impl Run {
         self.lists.took(list, after, listing);
         if after {
             self.sort_out(list, leader);
+            // Decided before anybody leaves because the list was read.
+            if let Some(heir) = self.heir(self.lists.members(list)) {
+                self.end_strangers(heir);
+            }
         }
         self.dirty.extend(self.lists.members(list).iter().copied());
     }
@@ -131,7 +135,7 @@ impl Run {
     }
 
     /// Who ends an orphan whose own credential has left.
-    fn heir(&self, members: &[Subject]) -> Option<Subject> {
+    pub(super) fn heir(&self, members: &[Subject]) -> Option<Subject> {
         let open = |one: &&Subject| {
             self.machines.get(one.0 as usize).is_some_and(|machine| !machine.closed)
         };

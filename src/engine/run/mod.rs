@@ -10,6 +10,7 @@ mod lists;
 mod people;
 mod roles;
 mod sight;
+mod strangers;
 
 use super::batch::Seat;
 use super::call::{Answer, Call, CallId, Event, Fault, SecretId, Subject, Time, Told, Wall, What};
@@ -372,8 +373,10 @@ impl Run {
             self.want(subject, want);
         }
         self.list_before(subject);
+        let strangers = self.end_strangers(subject);
         let Some(machine) = self.machines.get(index) else { return };
-        let (after, wake) = (Shown::of(machine), machine.wake);
+        let wake = if machine.closed { None } else { strangers };
+        let (after, wake) = (Shown::of(machine), [machine.wake, wake].into_iter().flatten().min());
         if after.closed {
             self.open = self.open.saturating_sub(1);
         }

@@ -63,6 +63,9 @@ impl Run {
                     }
                 }
                 (Purpose::List { list, after }, _) => self.lists.dropped(*list, *after),
+                (Purpose::RevokeStranger { list, handle, .. }, _) => {
+                    self.dropped_stranger(*list, handle);
+                }
                 (purpose, Some(subject)) => {
                     if let Some(machine) = self.machines.get_mut(subject.0 as usize)
                         && machine.is_marked(purpose, item.mark)

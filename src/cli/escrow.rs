@@ -1,0 +1,306 @@
+//! `rotate escrow`: what is held under seal, and how a person gets at one of them.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::args::{Format, Log, Output, State as StateDir};
+use super::failure::Failure;
+use super::history::Past;
+use super::line::{own, wall};
+use super::session::Session;
+use super::terminal;
+use super::{exit, run, table};
+use crate::engine::call::{SecretId, Wall};
+use crate::engine::plan::{Earlier, KnownSide};
+use crate::engine::report::{Stamp, Verdict};
+use crate::journal::{EscrowError, Holder, JournalError, Opening, State};
+
+/// List what is held under seal, or open one of them
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Escrow {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Command {
+    /// New ones that were not delivered, and old ones that are not proved dead
+    List(List),
+    /// Write one of them to a file of its owner alone, or into a pipe; the journal keeps who did
+    Open(Open),
+}
+
+#[derive(Args, Clone, Debug)]
+struct List {
+    #[command(flatten)]
+    state: StateDir,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Args, Clone, Debug)]
+struct Open {
+    /// The run that holds it
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// The credential, as the list names it: ROLE/NAME
+    #[arg(value_name = "CREDENTIAL")]
+    credential: String,
+    /// Which of the two
+    #[arg(long, value_enum, default_value_t)]
+    side: Side,
+    /// The part, where it has several
+    #[arg(long, value_name = "NAME")]
+    part: Option<String>,
+    /// A file to be made for it, 0600; one that is there is never written over
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
+    #[command(flatten)]
+    log: Log,
+}
+
+/// The old one or the new one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum Side {
+    /// What was issued.
+    #[default]
+    New,
+    /// What was burned.
+    Old,
+}
+
+/// One line of the list.
+#[derive(Clone, Debug, Serialize)]
+struct Line {
+    run: String,
+    credential: String,
+    side: Side,
+    fingerprint: String,
+    handle: Option<String>,
+    /// When its run began.
+    since: Stamp,
+    /// How often it was opened.
+    opened: usize,
+}
+
+/// One that is held.
+struct Held {
+    line: Line,
+    secrets: Vec<SecretId>,
+}
+
+impl Escrow {
+    /// Runs it.
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        match self.command {
+            Command::List(list) => list.run(),
+            Command::Open(open) => open.run(),
+        }
+    }
+
+    pub(crate) fn log(&self) -> Log {
+        match &self.command {
+            Command::List(list) => list.output.log,
+            Command::Open(open) => open.log,
+        }
+    }
+}
+
+impl List {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let session = Session::of_state(&self.state)?;
+        let lines: Vec<Line> = match session.existing_state()? {
+            Some(state) => held(&state)?.into_iter().map(|held| held.line).collect(),
+            None => Vec::new(),
+        };
+        let format = self.output.format;
+        if format == Format::Json {
+            return Ok(run::show(&run::json(&lines)?));
+        }
+        if lines.is_empty() {
+            return Ok(run::show("nothing is held under seal\n"));
+        }
+        let head = ["RUN", "CREDENTIAL", "WHICH", "HANDLE", "FINGERPRINT", "AGE", "OPENED"];
+        let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, wall())).collect();
+        let text = match format {
+            Format::Markdown => table::ticket(&head, &rows),
+            Format::Human | Format::Json => table::plain(&head, &rows),
+        };
+        Ok(run::show(&text))
+    }
+}
+
+fn row(line: &Line, now: Wall) -> Vec<String> {
+    /// As many as tell any two apart that one installation will ever hold.
+    const SHOWN: usize = 12;
+    let side = match line.side {
+        Side::New => "new",
+        Side::Old => "old",
+    };
+    vec![
+        line.run.clone(),
+        line.credential.clone(),
+        side.to_owned(),
+        line.handle.clone().unwrap_or_else(|| "-".to_owned()),
+        line.fingerprint.chars().take(SHOWN).collect(),
+        age(now.0.saturating_sub(line.since.0.0)),
+        match line.opened {
+            0 => "never".to_owned(),
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        },
+    ]
+}
+
+fn age(ms: i64) -> String {
+    const UNITS: [(i64, &str); 3] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min")];
+    let unit = UNITS.into_iter().find(|(unit, _)| ms >= *unit);
+    unit.map_or_else(|| "under a minute".to_owned(), |(unit, name)| format!("{} {name}", ms / unit))
+}
+
+/// Everything under seal that belongs to a credential of a run. What a run needs of its admins
+/// while it is open is nobody's to take.
+fn held(state: &State) -> Result<Vec<Held>, Failure> {
+    let failed = |error: JournalError| own(&error).hint(error.hint());
+    let sealed = state.sealed().map_err(failed)?;
+    let openings = state.openings().map_err(failed)?;
+    let mut all: Vec<Held> = Vec::new();
+    // What a later run has delivered or seen dead: nobody needs the earlier seal of it.
+    let mut settled: BTreeSet<String> = BTreeSet::new();
+    for summary in state.runs().map_err(failed)? {
+        let of_run: Vec<SecretId> =
+            sealed.iter().filter(|(run, _)| *run == summary.run).map(|(_, id)| *id).collect();
+        let Some(past) = Past::read(state, &summary.run) else { continue };
+        for (credential, facts) in past.run.facts() {
+            settled.extend(settled_by(&facts));
+            for (side, known) in [(Side::New, facts.new), (Side::Old, facts.old)] {
+                let Some(known) = known else { continue };
+                let secrets = still_sealed(&known, &of_run);
+                if secrets.is_empty() || settled.contains(&known.fingerprint) {
+                    continue;
+                }
+                let is_it = |opening: &&Opening| {
+                    opening.run == summary.run
+                        && opening.credential == credential
+                        && opening.side == name_of(side)
+                };
+                let line = Line {
+                    run: summary.run.clone(),
+                    credential: credential.clone(),
+                    side,
+                    fingerprint: known.fingerprint,
+                    handle: known.handle,
+                    since: Stamp(summary.started),
+                    opened: openings.iter().filter(is_it).count(),
+                };
+                all.push(Held { line, secrets });
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn settled_by(facts: &Earlier) -> Vec<String> {
+    let dead = matches!(&facts.verdict, Some((Verdict::Dead | Verdict::AlreadyDead, _)));
+    let new = facts.new.as_ref().filter(|_| facts.delivered);
+    let old = facts.old.as_ref().filter(|_| dead);
+    new.into_iter().chain(old).map(|side| side.fingerprint.clone()).collect()
+}
+
+fn still_sealed(known: &KnownSide, sealed: &[SecretId]) -> Vec<SecretId> {
+    known.secrets.iter().filter(|id| sealed.contains(id)).copied().collect()
+}
+
+fn name_of(side: Side) -> &'static str {
+    match side {
+        Side::New => "new",
+        Side::Old => "old",
+    }
+}
+
+impl Open {
+    fn run(self) -> Result<ExitCode, Failure> {
+        if self.to.is_none() && io::stdout().is_terminal() {
+            return Err(Failure::input("a secret is not shown on a terminal")
+                .hint("name a file that is to be made: --to FILE, or pipe it into a program"));
+        }
+        let session = Session::of_state(&self.state)?;
+        let state = session.existing_state()?.ok_or_else(nothing)?;
+        let found = held(&state)?.into_iter().find(|held| {
+            held.line.run == self.run
+                && held.line.credential == self.credential
+                && held.line.side == self.side
+        });
+        let Held { line, secrets } = found.ok_or_else(nothing)?;
+        let part = state
+            .part_of(&line.run, &secrets, self.part.as_deref())
+            .map_err(|error| failure(&error))?;
+        let me = Holder::here(&line.run, "escrow", wall());
+        let opening = Opening {
+            run: line.run,
+            credential: line.credential,
+            side: name_of(line.side).to_owned(),
+            part,
+            to: self.to.as_ref().map_or("stdout".to_owned(), |path| path.display().to_string()),
+            at: me.since,
+            user: rustix::process::getuid().as_raw(),
+            host: me.host,
+        };
+        let mut out = out(self.to.as_deref())?;
+        if let Err(error) = state.hand_over(&secrets, &opening, &mut out) {
+            if let Some(path) = &self.to {
+                // Made a moment ago, by us, and perhaps half written.
+                let _ = std::fs::remove_file(path);
+            }
+            return Err(failure(&error));
+        }
+        if let Some(path) = &self.to {
+            let whose = format!("{} {} of run {}", opening.credential, opening.part, opening.run);
+            terminal::say(&format!("{} written to {}", terminal::clean(&whose), path.display()));
+        }
+        Ok(ExitCode::from(exit::NOTHING_LEFT))
+    }
+}
+
+/// Where the bytes go, without a buffer that would keep a copy of them.
+fn out(to: Option<&Path>) -> Result<File, Failure> {
+    let Some(path) = to else {
+        let fd = io::stdout().as_fd().try_clone_to_owned();
+        return fd
+            .map(File::from)
+            .map_err(|error| Failure::own(format!("stdout cannot be written: {error}")));
+    };
+    File::options().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+        let failure = Failure::input(format!("{} cannot be made: {error}", path.display()));
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => failure.hint("name a file that is not there yet"),
+            _ => failure.hint("name a file in a folder of your own"),
+        }
+    })
+}
+
+/// What was asked for may be a secret pasted by mistake, and is not repeated.
+fn nothing() -> Failure {
+    Failure::input("nothing of that name is held under seal").hint("list it: rotate escrow list")
+}
+
+fn failure(error: &EscrowError) -> Failure {
+    match error {
+        EscrowError::NotHeld => nothing(),
+        EscrowError::Parts(names) => Failure::input("it has no such part, or several")
+            .hint(format!("name one: --part {}", names.join(", or --part "))),
+        EscrowError::Journal(inner) => own(inner).hint(inner.hint()),
+        EscrowError::Write(_) => own(error).hint("name a file in a folder of your own: --to FILE"),
+    }
+}
