@@ -58,14 +58,20 @@ macro_rules! files {
 
 files! {
     acme = "acme",
+    anthropic = "anthropic",
     aws_iam = "aws-iam",
+    cloudflare = "cloudflare",
     django = "django",
+    gitlab = "gitlab",
     google_oauth = "google-oauth",
+    npm = "npm",
     oauth = "oauth",
     openai = "openai",
+    openrouter = "openrouter",
     redis = "redis",
     slack = "slack",
     web_session = "web-session",
+    wordpress = "wordpress",
 }
 
 #[test]

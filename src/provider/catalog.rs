@@ -24,14 +24,20 @@ macro_rules! builtin {
 /// The files that are part of the binary: id and text.
 pub const BUILTIN: &[(&str, &str)] = builtin![
     "acme",
+    "anthropic",
     "aws-iam",
+    "cloudflare",
     "django",
+    "gitlab",
     "google-oauth",
+    "npm",
     "oauth",
     "openai",
+    "openrouter",
     "redis",
     "slack",
     "web-session",
+    "wordpress",
 ];
 
 /// Every provider known to this run.

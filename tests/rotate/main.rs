@@ -6,16 +6,21 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod anthropic;
 mod aws;
 mod bench;
+mod cloudflare;
 mod consent;
 mod crash;
 mod families;
 mod fleet;
+mod gitlab;
 mod google;
 mod hosted;
+mod npm;
 mod oauth;
 mod openai;
+mod openrouter;
 mod outcome;
 mod places;
 mod redis;
@@ -25,3 +30,4 @@ mod session;
 mod signals;
 mod slack;
 mod whole;
+mod wordpress;
