@@ -720,7 +720,7 @@ fn provider(id: &str, kinds: Vec<(&str, KindCapability)>) -> ProviderCapability 
         hosts_from_inventory: false,
         base_missing: false,
         vars: BTreeMap::new(),
-        limits: Limits { in_flight: 4, calls: None, revoke: None, refused: None },
+        limits: Limits { in_flight: 4, calls: None, revoke: None, refused: None, batch: None },
         kinds: kinds.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect(),
     }
 }

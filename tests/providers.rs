@@ -62,6 +62,7 @@ files! {
     aws_iam = "aws-iam",
     cloudflare = "cloudflare",
     django = "django",
+    github = "github",
     gitlab = "gitlab",
     google_oauth = "google-oauth",
     npm = "npm",

@@ -28,6 +28,7 @@ pub const BUILTIN: &[(&str, &str)] = builtin![
     "aws-iam",
     "cloudflare",
     "django",
+    "github",
     "gitlab",
     "google-oauth",
     "npm",

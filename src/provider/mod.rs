@@ -11,6 +11,7 @@ use crate::secret::{Parts, Secret};
 mod aws_iam;
 pub mod catalog;
 mod client;
+mod github;
 pub mod http;
 mod native;
 pub mod oauth;
@@ -20,6 +21,7 @@ pub mod spec;
 mod stream;
 
 pub use self::aws_iam::AwsIam;
+pub use self::github::Github;
 pub use self::redis::Redis;
 pub use self::session::WebSession;
 pub use client::{Clients, NoClient, SharedClients};

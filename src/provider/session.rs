@@ -339,7 +339,14 @@ async fn sign_out(
 }
 
 fn way(step: StepCapability) -> Way {
-    Way { steps: vec![step], seen: Seen::Run, privilege: None, blast: None, person: false }
+    Way {
+        steps: vec![step],
+        seen: Seen::Run,
+        privilege: None,
+        blast: None,
+        person: false,
+        batch: false,
+    }
 }
 
 fn step(actor: Actor, parties: &[&str], needs: &[&str], takes: &[&str]) -> StepCapability {

@@ -14,6 +14,7 @@ mod consent;
 mod crash;
 mod families;
 mod fleet;
+mod github;
 mod gitlab;
 mod google;
 mod hosted;

@@ -711,8 +711,14 @@ impl crate::provider::Driver for Native {
             again: true,
             secret_in_url: false,
         };
-        let way =
-            Way { steps: vec![step], seen: Sure::Run, privilege: None, blast: None, person: false };
+        let way = Way {
+            steps: vec![step],
+            seen: Sure::Run,
+            privilege: None,
+            blast: None,
+            person: false,
+            batch: false,
+        };
         BTreeMap::from([
             (Verb::Probe, vec![way.clone()]),
             (Verb::Revoke, vec![way.clone()]),
