@@ -28,13 +28,14 @@
 //! [`platform`]. `docs/architecture.md` has the picture.
 
 pub mod child;
+#[doc(hidden)] // the binary's alone
 pub mod cli;
 pub mod demo;
 pub mod drive;
 pub mod engine;
 pub mod inventory;
 pub mod journal;
-pub mod platform;
+mod platform;
 pub mod provider;
 pub mod seal;
 pub mod secret;

@@ -16,7 +16,7 @@ pub mod check;
 mod credential;
 mod fold;
 pub mod leftover;
-pub mod outline;
+pub(crate) mod outline;
 mod pairs;
 pub mod plan;
 mod planner;

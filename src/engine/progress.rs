@@ -6,7 +6,8 @@
 use serde::Serialize;
 
 use super::call::{
-    Answer, Call, Event, Fault, Identity, Liveness, Placed, RoleIndex, Task, Told, Verb, What, Why,
+    Answer, Call, Event, Fault, Identity, Liveness, Placed, RoleIndex, Task, Time, Told, Verb,
+    What, Why,
 };
 use super::plan::Plan;
 use super::report::Stamp;
@@ -162,9 +163,9 @@ pub enum Outcome {
 }
 
 impl Progress {
-    /// What a watcher is told of an event; nothing of what only time did. `call` is the call that
-    /// was answered.
-    pub(crate) fn of(run: &Run, event: &Event, call: Option<&Call>) -> Option<Self> {
+    /// What a watcher is told of an event at `at`; nothing of what only time did. `call` is the call
+    /// that was answered.
+    pub(crate) fn of(run: &Run, at: Time, event: &Event, call: Option<&Call>) -> Option<Self> {
         let what = match (&event.what, call) {
             (What::Started, _) => Happened::Began,
             (What::Resumed, _) => Happened::TakenUp,
@@ -180,7 +181,7 @@ impl Progress {
             },
             (What::Answered(..), None) | (What::Tick, _) => return None,
         };
-        Some(Self { at: Stamp(event.wall), elapsed_ms: run.now().0, what })
+        Some(Self { at: Stamp(event.wall), elapsed_ms: at.0, what })
     }
 }
 

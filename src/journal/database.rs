@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,7 +64,10 @@ CREATE TABLE contained (
 
 /// One connection, shared by everything that a process does with its state.
 #[derive(Clone)]
-pub(super) struct Database(Arc<Mutex<Connection>>);
+pub(super) struct Database {
+    connection: Arc<Mutex<Connection>>,
+    commits: Arc<AtomicU64>,
+}
 
 impl Database {
     /// Opens the file, making it where there is none. The caller holds the set-up lock: two
@@ -81,7 +85,7 @@ impl Database {
         if empty {
             create_schema(&mut connection).map_err(damaged)?;
         }
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        Ok(Self::of(connection))
     }
 
     /// A database that ends with the process.
@@ -89,13 +93,22 @@ impl Database {
         let failed = |source| StateError::Database { path: ":memory:".into(), source };
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         create_schema(&mut connection).map_err(failed)?;
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        Ok(Self::of(connection))
+    }
+
+    fn of(connection: Connection) -> Self {
+        Self { connection: Arc::new(Mutex::new(connection)), commits: Arc::default() }
+    }
+
+    /// How many transactions were made durable through it.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// The connection. A panic of another thread in the middle of a transaction has rolled it
     /// back, so a poisoned lock is as good as any.
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of `change`, durably, or nothing.
@@ -107,6 +120,7 @@ impl Database {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let result = change(&transaction)?;
         transaction.commit()?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(result)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use url::Url;
 
@@ -86,6 +86,15 @@ impl Catalog {
     /// # Errors
     /// What is wrong with them; a test sees to it that nothing is.
     pub fn builtin() -> Result<Self, Vec<SpecError>> {
+        // A command plans with one and carries out with another; both are these same texts.
+        static READ: OnceLock<Catalog> = OnceLock::new();
+        if let Some(read) = READ.get() {
+            return Ok(read.clone());
+        }
+        Self::read_builtin().map(|catalog| READ.get_or_init(|| catalog).clone())
+    }
+
+    fn read_builtin() -> Result<Self, Vec<SpecError>> {
         let mut catalog = Self::default();
         let mut wrong = Vec::new();
         for (id, text) in BUILTIN {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 
+use super::client::platform;
 use crate::engine::call::{Fault, Reason};
 
 /// Three SYN retransmissions; a host that needs more is down. The same figure as for HTTP.
@@ -63,12 +63,9 @@ pub(super) async fn encrypt(
 /// # Errors
 /// [`Fault::NotSent`] where the machine has no roots.
 pub(super) fn trusting_the_machine() -> Result<rustls::ClientConfig, Fault> {
-    let ring = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(ring)
-        .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(|_| not_sent(Reason::Tls))?;
-    Ok(config.with_no_client_auth())
+    let mut config = platform().map_err(|_| not_sent(Reason::Tls))?;
+    config.alpn_protocols.clear();
+    Ok(config)
 }
 
 async fn in_time<T>(step: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
