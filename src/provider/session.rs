@@ -5,9 +5,9 @@
 //! the page that names its user answers to the cookie is the proof, and only as long as the same
 //! page does not name that user to somebody without a cookie.
 //!
-//! Sites hand out new session ids as they please. One that is handed to us together with what only
-//! a signed-in user sees is remembered, in memory alone, and ended with the session that it came
-//! from.
+//! Sites hand out new session ids when nobody asked for one. One that is handed to us together with
+//! what only a signed-in user sees is remembered, in memory alone, and ended with the session that
+//! it came from.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
