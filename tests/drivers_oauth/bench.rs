@@ -36,6 +36,8 @@ impl Drop for Oidc {
 
 /// Starts it, or says that it is not there; with `CI=true` that is a failure.
 pub(crate) fn oidc() -> Option<Oidc> {
+    // For the clients of these tests; it may be chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cache = env::var_os("ROTATE_TEST_CACHE").map_or(root.join("tests/.cache"), Into::into);
     let packages = cache.join("npm/oidc/node_modules");

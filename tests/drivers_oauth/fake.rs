@@ -367,6 +367,8 @@ impl Consent for Returning {
     async fn show(&self, ask: &Ask) -> Shown {
         let query: BTreeMap<String, String> = ask.page.query_pairs().into_owned().collect();
         let back = format!("{}?code=the-code&state={}", query["redirect_uri"], query["state"]);
+        // What TLS needs may be chosen already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         // Nobody listens before the question was shown.
         tokio::spawn(async move { reqwest::get(back).await });
         Box::new(())

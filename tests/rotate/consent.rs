@@ -42,8 +42,8 @@ pub(crate) fn visit(page: &str, agrees: bool) -> String {
     let input = Regex::new(r#"<input[^>]*name="([^"]+)"[^>]*>"#).unwrap();
     let value = Regex::new(r#"value="([^"]*)""#).unwrap();
     let leave = Regex::new(r#"href="([^"]+/abort)""#).unwrap();
-    // Made only to install what TLS needs: the browser is of its own, with cookies.
-    drop(http());
+    // A browser of its own, with cookies; what TLS needs may be chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let browser = reqwest::Client::builder().cookie_store(true).build().unwrap();
     ask(async {
         let opened = browser.get(page).send().await.unwrap();
