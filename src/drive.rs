@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time;
 
 use crate::engine::call::{
@@ -149,6 +150,8 @@ struct Driver<'w> {
     begun: Instant,
     base: Time,
     making: FuturesUnordered<Making<'w>>,
+    /// Answered while the last batch was written: the next one begins with them.
+    early: Vec<(CallId, Made)>,
     calls: BTreeMap<CallId, Call>,
     /// Nothing on its way is waited for any more, but what may bring a new credential.
     left: bool,
@@ -177,6 +180,7 @@ impl<'w> Driver<'w> {
             observer,
             begun: Instant::now(),
             making: FuturesUnordered::new(),
+            early: Vec::new(),
             calls: BTreeMap::new(),
             left: false,
         })
@@ -198,10 +202,15 @@ impl<'w> Driver<'w> {
                     Some(word) => vec![(What::Told(word), None)],
                     None => { listening = false; continue }
                 },
-                Some(first) = self.making.next(), if !self.making.is_empty() => self.answers(first),
+                // Before the answers: where one always waits, nothing behind them would be heard.
                 () = leave => self.leave(),
-                () = tick => vec![(What::Tick, None)],
                 _ = inbox.tick() => self.heard(),
+                () = std::future::ready(()), if !self.early.is_empty() => self.answers(),
+                Some(first) = self.making.next(), if !self.making.is_empty() => {
+                    self.early.push(first);
+                    self.answers()
+                }
+                () = tick => vec![(What::Tick, None)],
             };
             self.take(batch).await?;
         }
@@ -216,12 +225,11 @@ impl<'w> Driver<'w> {
     }
 
     /// Everything that is answered by now goes into one write.
-    fn answers(&mut self, first: (CallId, Made)) -> Batch {
-        let mut batch = vec![answered(first)];
+    fn answers(&mut self) -> Batch {
         while let Some(Some(more)) = self.making.next().now_or_never() {
-            batch.push(answered(more));
+            self.early.push(more);
         }
-        batch
+        self.early.drain(..).map(answered).collect()
     }
 
     /// When a run with a `--wait` leaves for good.
@@ -295,9 +303,10 @@ impl<'w> Driver<'w> {
             What::Answered(id, _) => self.calls.remove(id),
             _ => None,
         };
-        self.run.handle(at, event.clone())?;
+        let progress = Progress::of(&self.run, at, &event, call.as_ref());
+        self.run.handle(at, event)?;
         self.poll();
-        if let Some(progress) = Progress::of(&self.run, &event, call.as_ref()) {
+        if let Some(progress) = progress {
             self.observer.happened(&progress);
         }
         Ok(())
@@ -340,7 +349,7 @@ impl<'w> Driver<'w> {
             drop(entries);
             (batch, result)
         });
-        match write.await {
+        match self.meanwhile(write).await {
             Ok((batch, result)) => {
                 if let Err(error) = result {
                     tracing::error!(%error, "the journal cannot be written; going on from memory");
@@ -351,6 +360,20 @@ impl<'w> Driver<'w> {
             Err(_) => {
                 self.journal_lost = true;
                 Vec::new()
+            }
+        }
+    }
+
+    /// A disk takes as long as a near server: what is under way goes on while it writes. Its
+    /// answers wait for their own batch.
+    async fn meanwhile<T>(&mut self, mut write: JoinHandle<T>) -> Result<T, JoinError> {
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut write => return done,
+                Some(made) = self.making.next(), if !self.making.is_empty() => {
+                    self.early.push(made);
+                }
             }
         }
     }

@@ -28,13 +28,15 @@
 //! [`platform`]. `docs/architecture.md` has the picture.
 
 pub mod child;
+#[doc(hidden)] // the binary's alone
 pub mod cli;
 pub mod demo;
 pub mod drive;
 pub mod engine;
+mod given;
 pub mod inventory;
 pub mod journal;
-pub mod platform;
+mod platform;
 pub mod provider;
 pub mod seal;
 pub mod secret;

@@ -51,6 +51,10 @@ pub(crate) struct Contain {
     /// those the provider dates since then; never older ones
     #[arg(long)]
     revoke_strangers: bool,
+    /// Look through the role's files first, and end what no entry names too, where its shape tells
+    /// what it is
+    #[arg(long)]
+    include_unlisted: bool,
     /// Take a revocation that kills as much as this [default: project]
     #[arg(long, value_name = "WIDTH", value_parser = args::radius())]
     max_blast: Option<Radius>,
@@ -90,6 +94,7 @@ impl Contain {
             only: self.only,
             deliver: self.deliver,
             revoke_strangers: self.revoke_strangers,
+            include_unlisted: self.include_unlisted,
             max_blast: self.max_blast,
             wait: self.pace.wait,
             root: self.root,

@@ -10,6 +10,7 @@ use args::Log;
 use failure::Failure;
 
 mod args;
+mod beginning;
 mod completions;
 mod consent;
 mod contain;
@@ -36,6 +37,7 @@ mod rehearse;
 mod report;
 mod restore;
 mod resume;
+mod revoke;
 mod run;
 mod runs;
 mod schema;
@@ -44,6 +46,7 @@ mod signals;
 mod table;
 mod telling;
 mod terminal;
+mod unlisted;
 mod verify;
 mod when;
 mod words;
@@ -76,6 +79,7 @@ enum Command {
     Rehearse(rehearse::Rehearse),
     Verify(verify::Verify),
     Resume(resume::Resume),
+    Revoke(revoke::Revoke),
     Done(done::Done),
     Report(report::Report),
     Runs(runs::Runs),
@@ -136,6 +140,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Rehearse(it)) => it.run().await,
         Some(Command::Verify(it)) => it.run().await,
         Some(Command::Resume(it)) => it.run().await,
+        Some(Command::Revoke(it)) => it.run().await,
         Some(Command::Done(it)) => it.run().await,
         Some(Command::Report(it)) => it.run().await,
         Some(Command::Runs(it)) => it.run(),
@@ -157,6 +162,7 @@ impl Cli {
             Some(Command::Rehearse(it)) => it.output.log,
             Some(Command::Verify(it)) => it.output.log,
             Some(Command::Resume(it)) => it.output.log,
+            Some(Command::Revoke(it)) => it.output.log,
             Some(Command::Done(it)) => it.output.log,
             Some(Command::Report(it)) => it.output.log,
             Some(Command::Runs(it)) => it.output.log,
@@ -173,6 +179,12 @@ impl Cli {
 
 /// Prints help where it was asked for; otherwise says what is wrong with the arguments.
 fn refuse(mut error: clap::Error) -> ExitCode {
+    let arg = error.get(ContextKind::InvalidArg);
+    if matches!(arg, Some(ContextValue::String(text)) if text.starts_with('-') && !is_flag(text)) {
+        // Clap repeats it in its hints too.
+        terminal::say("error: an argument that rotate does not know\nhint: look at rotate --help");
+        return ExitCode::from(exit::WRONG_INPUT);
+    }
     for kind in [ContextKind::InvalidSubcommand, ContextKind::InvalidArg] {
         if let Some(ContextValue::String(text)) = error.get(kind)
             && may_be_secret(text)
@@ -183,6 +195,13 @@ fn refuse(mut error: clap::Error) -> ExitCode {
     // A closed stdout or stderr has nobody to tell.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { exit::WRONG_INPUT } else { exit::NOTHING_LEFT })
+}
+
+/// Whether it could be a flag with a slip in it: `--since`, not `--sk-proj-Ab12`.
+fn is_flag(text: &str) -> bool {
+    // The longest flag has 18 characters.
+    let word = text.trim_start_matches('-');
+    word.len() <= 20 && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
 }
 
 /// What stands where no word of ours belongs may be a secret pasted by mistake.

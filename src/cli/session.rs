@@ -37,6 +37,8 @@ pub(crate) struct Intent {
     pub(crate) deliver: bool,
     /// `--revoke-strangers`.
     pub(crate) revoke_strangers: bool,
+    /// `--include-unlisted`.
+    pub(crate) include_unlisted: bool,
     /// `--max-blast`.
     pub(crate) max_blast: Option<Radius>,
     /// `--wait`.
@@ -101,6 +103,7 @@ impl Intent {
             only: Vec::new(),
             deliver: false,
             revoke_strangers: false,
+            include_unlisted: false,
             max_blast: None,
             wait: None,
             root: None,

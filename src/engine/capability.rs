@@ -381,17 +381,26 @@ impl ProofRule {
     };
 }
 
+impl Actor {
+    /// The name by which it takes part in a call.
+    pub(crate) fn party(&self) -> Option<String> {
+        match self {
+            Self::It => Some("it".into()),
+            Self::Old => Some("old".into()),
+            Self::New => Some("new".into()),
+            Self::Live => Some("live".into()),
+            Self::Client => Some("client".into()),
+            Self::Admin(None) => Some("admin".into()),
+            Self::Admin(Some(name)) => Some(format!("admin.{name}")),
+            Self::None => None,
+        }
+    }
+}
+
 impl StepCapability {
     /// A call that this actor authenticates, in which nobody else takes part; sent once.
     pub fn new(actor: Actor) -> Self {
-        let party = match &actor {
-            Actor::Admin(None) => Some("admin".to_owned()),
-            Actor::Admin(Some(name)) => Some(format!("admin.{name}")),
-            Actor::Old => Some("old".to_owned()),
-            Actor::New => Some("new".to_owned()),
-            Actor::Client => Some("client".to_owned()),
-            Actor::It | Actor::Live | Actor::None => None,
-        };
+        let party = actor.party();
         Self {
             actor,
             parties: party.into_iter().collect(),

@@ -10,6 +10,7 @@ use super::credential::{Machine, Side, Steps, Try};
 use super::plan::{Acting, KnownSide, Phase, Plan, Planned, PlannedKind};
 use super::queue::Lane;
 use super::report::{Mode, Revoke};
+use super::search::Scanned;
 use super::sweep::Lists;
 use super::verdict::Sight;
 
@@ -37,6 +38,15 @@ pub(super) struct RoleState {
     pub(super) archive: Option<(String, String)>,
     /// What could not be saved.
     pub(super) gaps: Vec<String>,
+    /// Looking for what no entry names.
+    #[serde(default)]
+    pub(super) scan: Try,
+    /// What was found.
+    #[serde(default)]
+    pub(super) scanned: Scanned,
+    /// How often that was tried.
+    #[serde(default)]
+    pub(super) scans: u32,
     /// How often the agent's end was tried.
     pub(super) stops: u32,
     /// How often the evidence was tried.
@@ -164,14 +174,13 @@ impl Scene<'_> {
         }
     }
 
-    /// The admin of this name; where only one is given it serves for every name.
+    /// The admin of this name, or the one that was given without a name; a call that names none
+    /// takes the only one there is. One that was given under another name serves for that alone.
     pub(super) fn admin(&self, name: &str) -> Option<Acting> {
         let admins = &self.planned.admins;
-        admins
-            .get(name)
-            .or_else(|| admins.get(""))
-            .copied()
-            .or_else(|| if admins.len() == 1 { admins.values().next().copied() } else { None })
+        admins.get(name).or_else(|| admins.get("")).copied().or_else(|| {
+            admins.values().next().copied().filter(|_| name.is_empty() && admins.len() == 1)
+        })
     }
 
     /// The party that stands under a name in a step's markers.
@@ -401,9 +410,15 @@ impl Scene<'_> {
         lists_labels(self.kind)
     }
 
-    /// Without labels, an issue waits for the list that shows what was there before.
+    /// Without labels, an issue waits for the list that shows what was there before; not for one
+    /// whose admin the inventory does not name.
     pub(super) fn list_is_awaited(&self) -> bool {
-        !self.lists_labels() && self.lists.before_is_pending(self.subject)
+        let mut steps = self.ways(Verb::Find).iter().take(1).flat_map(|way| &way.steps);
+        let readable = steps.all(|step| match &step.actor {
+            Actor::Admin(name) => self.admin(name.as_deref().unwrap_or_default()).is_some(),
+            _ => true,
+        });
+        readable && !self.lists_labels() && self.lists.before_is_pending(self.subject)
     }
 
     /// What an issue made whose answer was lost: by its label, else the one new handle.

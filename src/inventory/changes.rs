@@ -9,17 +9,17 @@ use super::Inventory;
 
 /// What an inventory listed for some roles, kept in the journal of each run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Credentials by role.
-    pub roles: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) roles: BTreeMap<String, BTreeSet<String>>,
     /// Hosts that a secret can reach, by provider.
-    pub hosts: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) hosts: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Summary {
     /// Of some roles of an inventory; `hosts` tells those of a provider, as its file and the
     /// inventory together give them.
-    pub fn new<'a>(
+    pub(crate) fn new<'a>(
         inventory: &Inventory,
         roles: impl IntoIterator<Item = &'a str>,
         hosts: impl Fn(&str) -> Vec<String>,
@@ -42,7 +42,7 @@ impl Summary {
 
 /// Entries that are gone, entries that are new and hosts that are new, one fragment each. Only
 /// roles that both list are compared: another run may have been of other roles.
-pub fn changes(old: &Summary, new: &Summary) -> Vec<String> {
+pub(crate) fn changes(old: &Summary, new: &Summary) -> Vec<String> {
     let mut changed = Vec::new();
     for (role, now) in &new.roles {
         let Some(before) = old.roles.get(role) else { continue };

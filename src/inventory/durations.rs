@@ -3,28 +3,29 @@
 /// What a duration must look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a duration")]
-pub struct BadDuration;
+pub(crate) struct BadDuration;
 
 impl BadDuration {
     /// An imperative for whoever wrote it.
-    pub const HINT: &str = "write a whole number and one of ms, s, m, h, d, w: \"90d\", \"10m\"";
+    pub(crate) const HINT: &str =
+        "write a whole number and one of ms, s, m, h, d, w: \"90d\", \"10m\"";
 }
 
 /// What a rate must look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a rate")]
-pub struct BadRate;
+pub(crate) struct BadRate;
 
 impl BadRate {
     /// An imperative for whoever wrote it.
-    pub const HINT: &str = "write calls per s, m, h or d: \"600/m\"";
+    pub(crate) const HINT: &str = "write calls per s, m, h or d: \"600/m\"";
 }
 
 /// Milliseconds in `text`: a whole number and one of `ms`, `s`, `m` (minutes), `h`, `d`, `w`.
 ///
 /// # Errors
 /// [`BadDuration`] for anything else, and for more milliseconds than a `u64` counts.
-pub fn parse(text: &str) -> Result<u64, BadDuration> {
+pub(crate) fn parse(text: &str) -> Result<u64, BadDuration> {
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or(BadDuration)?;
     let (number, unit) = text.split_at(split);
     let unit_ms = if unit == "ms" { 1 } else { unit_ms(unit).ok_or(BadDuration)? };
@@ -36,7 +37,7 @@ pub fn parse(text: &str) -> Result<u64, BadDuration> {
 ///
 /// # Errors
 /// [`BadRate`] for anything else.
-pub fn rate(text: &str) -> Result<(u32, u64), BadRate> {
+pub(crate) fn rate(text: &str) -> Result<(u32, u64), BadRate> {
     let (count, unit) = text.split_once('/').ok_or(BadRate)?;
     if count.is_empty() || !count.bytes().all(|byte| byte.is_ascii_digit()) || unit == "w" {
         return Err(BadRate);

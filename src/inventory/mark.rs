@@ -10,7 +10,7 @@ use super::Mark;
 
 /// Why a mark cannot be written into an inventory; a person has to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CannotMark {
+pub(crate) enum CannotMark {
     /// Nothing in it can be placed.
     #[error("the inventory is no TOML")]
     NotToml,
@@ -26,23 +26,15 @@ pub enum CannotMark {
 ///
 /// # Errors
 /// [`CannotMark`]; then the mark is a todo for a person.
-pub fn contained(text: &str, role: &str, mark: &Mark) -> Result<String, CannotMark> {
+pub(crate) fn contained(text: &str, role: &str, mark: &Mark) -> Result<String, CannotMark> {
     put(text, role, "contained", mark)
-}
-
-/// The text with `disabled = { since, because, run }` in the role; an earlier one is replaced.
-///
-/// # Errors
-/// As [`contained`].
-pub fn disabled(text: &str, role: &str, mark: &Mark) -> Result<String, CannotMark> {
-    put(text, role, "disabled", mark)
 }
 
 /// The text without either mark; the same text where there is none.
 ///
 /// # Errors
 /// As [`contained`].
-pub fn released(text: &str, role: &str) -> Result<String, CannotMark> {
+pub(crate) fn released(text: &str, role: &str) -> Result<String, CannotMark> {
     let text = take(text, role, "contained")?;
     take(&text, role, "disabled")
 }
@@ -186,7 +178,7 @@ mod tests {
         let again = Mark { run: Some("r2".into()), ..Mark::default() };
         let twice = contained(&once, "mail", &again).unwrap();
         assert!(twice.contains("\ncontained = { run = \"r2\" }\n") && !twice.contains("r1"));
-        let both = disabled(&twice, "mail", &mark()).unwrap();
+        let both = put(&twice, "mail", "disabled", &mark()).unwrap();
         assert!(Inventory::parse(&both).unwrap().roles["mail"].disabled.is_some());
         assert_eq!(released(&both, "mail").unwrap(), TEXT);
     }

@@ -15,20 +15,18 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 mod changes;
-pub mod durations;
+pub(crate) mod durations;
 mod excerpt;
-mod index;
 mod leak;
-pub mod mark;
+pub(crate) mod mark;
 mod parse;
 mod position;
 mod reference;
 mod similarity;
 mod withhold;
 
-pub use changes::{Summary, changes};
+pub(crate) use changes::{Summary, changes};
 pub use excerpt::render;
-pub use index::Index;
 pub(crate) use position::{LineIndex, locate};
 pub use reference::{BadReference, CookieName, Part, SecretRef};
 pub use similarity::{Nearest, nearest};

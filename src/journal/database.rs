@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,7 +73,10 @@ CREATE TABLE IF NOT EXISTS opening (
 
 /// One connection, shared by everything that a process does with its state.
 #[derive(Clone)]
-pub(super) struct Database(Arc<Mutex<Connection>>);
+pub(super) struct Database {
+    connection: Arc<Mutex<Connection>>,
+    commits: Arc<AtomicU64>,
+}
 
 impl Database {
     /// Opens the file, making it where there is none. The caller holds the set-up lock: two
@@ -91,7 +95,7 @@ impl Database {
             create_schema(&mut connection).map_err(damaged)?;
         }
         connection.execute_batch(OPENINGS).map_err(damaged)?;
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        Ok(Self::of(connection))
     }
 
     /// A database that ends with the process.
@@ -100,13 +104,22 @@ impl Database {
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         create_schema(&mut connection).map_err(failed)?;
         connection.execute_batch(OPENINGS).map_err(failed)?;
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        Ok(Self::of(connection))
+    }
+
+    fn of(connection: Connection) -> Self {
+        Self { connection: Arc::new(Mutex::new(connection)), commits: Arc::default() }
+    }
+
+    /// How many transactions were made durable through it.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// The connection. A panic of another thread in the middle of a transaction has rolled it
     /// back, so a poisoned lock is as good as any.
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of `change`, durably, or nothing.
@@ -118,6 +131,7 @@ impl Database {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let result = change(&transaction)?;
         transaction.commit()?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(result)
     }
 }

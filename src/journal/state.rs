@@ -194,6 +194,12 @@ impl State {
         })
     }
 
+    /// How many writes this process has made durable here since it was opened. Each is one fsync
+    /// of the journal's log; every thousand pages of the log, two more take it into the file.
+    pub fn commits(&self) -> u64 {
+        self.database.commits()
+    }
+
     /// Whether anything here outlives the process.
     pub fn is_durable(&self) -> bool {
         self.dir.is_some()
@@ -250,7 +256,7 @@ impl State {
 
 /// `20261122-093000-k3f9`: sorts by time, and four letters tell two responders apart who start in
 /// the same second.
-pub fn run_id() -> String {
+pub(crate) fn run_id() -> String {
     let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
     let tail = rand::distr::Alphanumeric.sample_string(&mut rand::rng(), 4).to_lowercase();
     format!("{now}-{tail}")

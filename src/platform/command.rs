@@ -11,7 +11,7 @@ use crate::engine::call::Fault;
 
 /// How long a `stop` may take. An agent that drains its work takes minutes (OpenClaw's own limit
 /// is 315 s), in which it goes on acting: containment asks for a command that is done in seconds.
-pub const STOP_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a `reload` may take. A service that restarts to read its secrets again takes seconds;
 /// other credentials wait behind it.
@@ -20,7 +20,7 @@ const RELOAD_LIMIT: Duration = Duration::from_secs(30);
 /// Reloads: whoever asks is served by a run of his command that began after he asked, and as many
 /// as wait for the same command are served by the same run.
 #[derive(Default)]
-pub struct Reloads {
+pub(crate) struct Reloads {
     environment: Environment,
     all: Mutex<BTreeMap<Vec<String>, Arc<Reload>>>,
 }
@@ -47,7 +47,7 @@ impl Default for Last {
 
 impl Reloads {
     /// Commands that inherit this.
-    pub fn new(environment: Environment) -> Self {
+    pub(crate) fn new(environment: Environment) -> Self {
         Self { environment, all: Mutex::default() }
     }
 
@@ -55,7 +55,7 @@ impl Reloads {
     ///
     /// # Errors
     /// As [`child::run`].
-    pub async fn run(&self, argv: &[String]) -> Result<(), Fault> {
+    pub(crate) async fn run(&self, argv: &[String]) -> Result<(), Fault> {
         let reload = {
             let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(argv.to_vec()).or_default())

@@ -27,25 +27,25 @@ const GAPS_MAX: usize = 200;
 const ARCHIVES_MAX: u32 = 1000;
 
 /// What to save, and where.
-pub struct Preservation {
+pub(crate) struct Preservation {
     /// Absolute globs, or below `~`; `*` stays within a folder, `**` does not.
-    pub globs: Vec<String>,
+    pub(crate) globs: Vec<String>,
     /// Where absolute globs begin, if not at `/`.
-    pub root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
     /// The folder of the archive; made if it is not there.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The archive's name without its ending.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// What was saved.
-pub struct Saved {
+pub(crate) struct Saved {
     /// The archive's path.
-    pub archive: String,
+    pub(crate) archive: String,
     /// SHA-256 of the sealed archive, hexadecimal.
-    pub sha256: String,
+    pub(crate) sha256: String,
     /// What could not be saved, and why.
-    pub gaps: Vec<String>,
+    pub(crate) gaps: Vec<String>,
 }
 
 /// Copies every file that matches into a new archive `NAME.tar.age`, mode 0600. Links are saved as
@@ -53,7 +53,7 @@ pub struct Saved {
 ///
 /// # Errors
 /// [`Fault::Refused`] if the archive cannot be written. What cannot be read is a gap, no error.
-pub async fn preserve(job: Preservation, seal: Arc<Seal>) -> Result<Saved, Fault> {
+pub(crate) async fn preserve(job: Preservation, seal: Arc<Seal>) -> Result<Saved, Fault> {
     let saved = tokio::task::spawn_blocking(move || save(&job, &seal, ARCHIVE_MAX)).await;
     saved
         .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))

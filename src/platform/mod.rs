@@ -3,5 +3,5 @@
 mod command;
 mod evidence;
 
-pub use command::{Reloads, STOP_LIMIT};
-pub use evidence::{Preservation, Saved, preserve};
+pub(crate) use command::{Reloads, STOP_LIMIT};
+pub(crate) use evidence::{Preservation, preserve};

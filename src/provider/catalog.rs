@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use url::Url;
 
@@ -27,6 +27,7 @@ pub const BUILTIN: &[(&str, &str)] = builtin![
     "anthropic",
     "aws-iam",
     "cloudflare",
+    "django",
     "github",
     "gitlab",
     "google-oauth",
@@ -36,6 +37,7 @@ pub const BUILTIN: &[(&str, &str)] = builtin![
     "openrouter",
     "redis",
     "slack",
+    "web-session",
     "wordpress",
 ];
 
@@ -84,6 +86,15 @@ impl Catalog {
     /// # Errors
     /// What is wrong with them; a test sees to it that nothing is.
     pub fn builtin() -> Result<Self, Vec<SpecError>> {
+        // A command plans with one and carries out with another; both are these same texts.
+        static READ: OnceLock<Catalog> = OnceLock::new();
+        if let Some(read) = READ.get() {
+            return Ok(read.clone());
+        }
+        Self::read_builtin().map(|catalog| READ.get_or_init(|| catalog).clone())
+    }
+
+    fn read_builtin() -> Result<Self, Vec<SpecError>> {
         let mut catalog = Self::default();
         let mut wrong = Vec::new();
         for (id, text) in BUILTIN {
@@ -194,6 +205,9 @@ impl Catalog {
     /// Every value of a known shape in a text: where it stands, and its provider and kind. One that
     /// stands within another is a part of it.
     pub fn find(&self, text: &str) -> Vec<(Range<usize>, &str, &str)> {
+        // Some shapes allow a few characters, which stand in any text; 64 random bits need eleven
+        // letters and digits behind the shortest prefix in use.
+        const SHORTEST: usize = 16;
         let mut found = Vec::new();
         for spec in self.specs.values() {
             found.extend(spec.find(text).map(|(span, kind)| (span, spec.id.as_str(), kind)));
@@ -202,7 +216,8 @@ impl Catalog {
         let within = |span: &Range<usize>, other: &Range<usize>| {
             span != other && other.start <= span.start && span.end <= other.end
         };
-        found.retain(|(span, ..)| !all.iter().any(|other| within(span, other)));
+        let long = |span: &Range<usize>| span.len() >= SHORTEST;
+        found.retain(|(span, ..)| long(span) && !all.iter().any(|other| within(span, other)));
         found.sort_by_key(|(span, ..)| span.start);
         found
     }
@@ -313,6 +328,9 @@ impl Catalog {
     }
 }
 
+/// Where a value of known shape stands in a text, its provider and its kind.
+pub type Shaped = (Range<usize>, String, String);
+
 /// The providers of one run.
 pub struct Resolved {
     /// What each can do.
@@ -340,10 +358,17 @@ impl Resolved {
         &self.catalog
     }
 
-    /// Finds every value of a known shape in a line.
-    pub fn shapes(&self) -> Arc<dyn Fn(&str) -> Vec<Range<usize>> + Send + Sync> {
+    /// Finds every value of a known shape in a text, with provider and kind.
+    pub fn identify(&self) -> impl Fn(&str) -> Vec<Shaped> + Send + Sync + use<> {
         let catalog = self.catalog.clone();
-        Arc::new(move |line| catalog.find(line).into_iter().map(|(span, ..)| span).collect())
+        let owned = |(span, id, kind): (Range<usize>, &str, &str)| (span, id.into(), kind.into());
+        move |text: &str| catalog.find(text).into_iter().map(owned).collect()
+    }
+
+    /// Finds every value of a known shape in a line.
+    pub fn shapes(&self) -> impl Fn(&str) -> Vec<Range<usize>> + Send + Sync + use<> {
+        let catalog = self.catalog.clone();
+        move |line: &str| catalog.find(line).into_iter().map(|(span, ..)| span).collect()
     }
 
     /// The provider of that id in this run.

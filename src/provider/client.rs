@@ -1,9 +1,17 @@
 //! The one HTTP stack: two `reqwest` clients with the same rules and separate pools.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder};
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::crypto::ring;
+use rustls_platform_verifier::BuilderVerifierExt as _;
+
+/// The platform's roots are some hundred files; they are read once for a whole process, for each
+/// reading would make the first revocation tens of milliseconds later.
+static PLATFORM: OnceLock<ClientConfig> = OnceLock::new();
 
 /// Clients shared by every provider. Whoever made them, they follow no redirect, repeat nothing,
 /// keep no cookies, and believe no certificate that does not check out.
@@ -24,7 +32,13 @@ impl Clients {
     /// # Errors
     /// [`NoClient`] if the platform offers no TLS roots.
     pub fn new() -> Result<Self, NoClient> {
-        Self::from_recipe(|builder| builder)
+        let build = || {
+            let mut tls = platform()?;
+            // The pools share no session.
+            tls.resumption = Resumption::default();
+            build(ours().tls_backend_preconfigured(tls))
+        };
+        Ok(Self { calls: build()?, probes: build()? })
     }
 
     /// Both from a caller's recipe: a proxy, TLS roots of its own, a resolver, a source address.
@@ -46,7 +60,11 @@ impl Clients {
     /// # Errors
     /// [`NoClient`] if no client comes of it.
     pub fn from_recipe(recipe: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Self, NoClient> {
-        Ok(Self { calls: build(&recipe)?, probes: build(&recipe)? })
+        // A process-wide provider is the binary's to choose; a library that finds none takes ring.
+        let _ = ring::default_provider().install_default();
+        // A configuration that was made elsewhere would check what it likes.
+        let build = || build(recipe(ours()).tls_backend_rustls());
+        Ok(Self { calls: build()?, probes: build()? })
     }
 
     /// For everything but probes of the old credential.
@@ -61,15 +79,31 @@ impl Clients {
     }
 }
 
-fn build(recipe: &impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, NoClient> {
-    // A process-wide provider is the binary's to choose; a library that finds none takes ring.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let ours = Client::builder()
+/// TLS as the platform means it: its roots as they were when the process first asked, ring.
+pub(crate) fn platform() -> Result<ClientConfig, NoClient> {
+    if let Some(known) = PLATFORM.get() {
+        return Ok(known.clone());
+    }
+    let mut tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_platform_verifier())
+        .map_err(|error| NoClient(Box::new(error)))?
+        .with_no_client_auth();
+    tls.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
+    Ok(PLATFORM.get_or_init(|| tls).clone())
+}
+
+fn ours() -> ClientBuilder {
+    Client::builder()
         .no_proxy()
         // Five seconds to connect: three SYN retransmissions; a host that needs more is down.
         .connect_timeout(Duration::from_secs(5))
-        .user_agent(concat!("rotate/", env!("CARGO_PKG_VERSION")));
-    recipe(ours)
+        .user_agent(concat!("rotate/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Lays the rules on top.
+fn build(recipe: ClientBuilder) -> Result<Client, NoClient> {
+    recipe
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
@@ -77,8 +111,6 @@ fn build(recipe: &impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, NoC
         // It would log every byte on the wire.
         .connection_verbose(false)
         .tls_sslkeylogfile(false)
-        // A configuration that was made elsewhere would check what it likes.
-        .tls_backend_rustls()
         .tls_danger_accept_invalid_certs(false)
         .tls_danger_accept_invalid_hostnames(false)
         .build()

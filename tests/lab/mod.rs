@@ -7,12 +7,14 @@
 //! `fake_*` are servers of our own that keep state like the vendor's and refuse what the vendor's
 //! published description refuses; they must be started inside a tokio runtime.
 #![expect(dead_code, unused_imports, reason = "each test binary uses the servers it needs")]
+#![expect(clippy::result_large_err, reason = "what a fake refuses with is a whole answer")]
 
 use std::env;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 mod django;
+mod express;
 mod fake;
 mod fake_anthropic;
 mod fake_cloudflare;
@@ -22,11 +24,12 @@ mod fake_google_unchecked;
 mod fake_grace;
 mod fake_openai;
 mod fake_openrouter;
-mod fake_registry;
+mod fake_registry_unchecked;
 mod fake_slack;
 mod mariadb;
 mod moto;
 mod oidc;
+mod postgres;
 mod redis;
 mod server;
 mod verdaccio;
@@ -34,6 +37,7 @@ mod wire;
 mod wordpress;
 
 pub(crate) use django::{Django, django, django_over};
+pub(crate) use express::{Express, express};
 pub(crate) use fake::{Manners, Seen};
 pub(crate) use fake_anthropic::{AnthropicKey, FakeAnthropic};
 pub(crate) use fake_cloudflare::{CloudflareToken, FakeCloudflare};
@@ -43,11 +47,12 @@ pub(crate) use fake_google_unchecked::FakeGoogle;
 pub(crate) use fake_grace::{FakeGrace, Grace};
 pub(crate) use fake_openai::{FakeOpenAi, OpenAiKey};
 pub(crate) use fake_openrouter::{FakeOpenRouter, OpenRouterKey};
-pub(crate) use fake_registry::FakeRegistry;
+pub(crate) use fake_registry_unchecked::FakeRegistry;
 pub(crate) use fake_slack::FakeSlack;
 pub(crate) use mariadb::{Mariadb, mariadb};
 pub(crate) use moto::{AwsKey, Moto, moto};
 pub(crate) use oidc::{Oidc, oidc};
+pub(crate) use postgres::{Postgres, postgres};
 pub(crate) use redis::{Connection, Redis, Value, redis};
 pub(crate) use verdaccio::{Verdaccio, verdaccio};
 pub(crate) use wire::Wire;

@@ -132,7 +132,7 @@ pub(crate) fn acme(base: &str, admin: &str) -> String {
     format!(
         "[admin.acme-admin]\nprovider = \"acme\"\nkind = \"admin-key\"\nsecret = \"{admin}\"\n\
          [provider.acme]\nbase = \"{base}\"\n\
-         proof = {{ refusals = 2, hold = \"10ms\", give_up = \"10s\" }}\n"
+         proof = {{ refusals = 2, hold = \"10ms\", give_up = \"4s\" }}\n"
     )
 }
 

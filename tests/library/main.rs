@@ -9,4 +9,5 @@ mod interrupted;
 mod issuer;
 mod line;
 mod own;
+mod pointers;
 mod surface;

@@ -93,7 +93,8 @@ impl Machine {
             | Purpose::RevokeStranger { .. }
             | Purpose::MadeUp(..)
             | Purpose::Stop(_)
-            | Purpose::Preserve(_) => {}
+            | Purpose::Preserve(_)
+            | Purpose::Scan(_) => {}
         }
     }
 

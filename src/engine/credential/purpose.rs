@@ -98,6 +98,8 @@ pub(in crate::engine) enum Purpose {
     Stop(u32),
     /// Save the evidence of a role.
     Preserve(u32),
+    /// Look through the files of a role.
+    Scan(u32),
 }
 
 /// When what stands in line for a purpose is still wanted.
@@ -134,7 +136,8 @@ impl Purpose {
             | Self::RevokeStranger { .. }
             | Self::MadeUp(..)
             | Self::Stop(_)
-            | Self::Preserve(_) => Standing::Always,
+            | Self::Preserve(_)
+            | Self::Scan(_) => Standing::Always,
         }
     }
 }

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::spec::Spec;
 use super::spec::call::CallSpec;
 use super::spec::judge::{Answered, Seen};
 use super::spec::kind::{Auth, Kind};
 use super::spec::marker::Named;
 use super::spec::shape::{Shape, alike, choose};
-use super::spec::{Spec, actor_key};
 use super::{Acting, Driver, Provider, Reply, Secrets, SharedClients};
 use crate::engine::call::{Answer, At, Fault, Identity, Liveness, Reason, Values, Verb, Why};
 use crate::engine::capability::{Actor, PartType, ProviderCapability};
@@ -157,7 +157,7 @@ impl SpecProvider {
 
     /// Finds who acts, and how that one shows itself.
     fn cast<'s>(&'s self, scene: &mut Scene<'s>, call: &'s CallSpec) -> Result<(), Why> {
-        let key = actor_key(&call.actor);
+        let key = call.actor.party();
         scene.actor = match &call.actor {
             Actor::None => None,
             Actor::Live => ["live", "new", "old"].iter().find_map(|key| scene.party(key)),

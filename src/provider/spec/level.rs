@@ -218,7 +218,7 @@ fn step_of(spec: &Spec, kind: &Kind, verb: Verb, call: &CallSpec) -> StepCapabil
     if call.auth.is_some() || own {
         texts.extend(shown.into_iter().flat_map(Auth::texts));
     }
-    parties.extend(actor_key(&call.actor));
+    parties.extend(call.actor.party());
     for marker in texts.iter().flat_map(|text| text.markers()).chain(whole(&call.target)) {
         let (party, need) = claims(&marker.value, verb, call);
         parties.extend(party);
@@ -263,25 +263,11 @@ fn admin_auth<'s>(spec: &'s Spec, kind: &Kind, actor: &Actor) -> Option<&'s Auth
     spec.kinds.get(&first.kind)?.auth.as_ref()
 }
 
-/// The key of an actor among the parties of a call.
-pub(crate) fn actor_key(actor: &Actor) -> Option<String> {
-    match actor {
-        Actor::It => Some("it".into()),
-        Actor::Old => Some("old".into()),
-        Actor::New => Some("new".into()),
-        Actor::Live => Some("live".into()),
-        Actor::Client => Some("client".into()),
-        Actor::Admin(None) => Some("admin".into()),
-        Actor::Admin(Some(name)) => Some(format!("admin.{name}")),
-        Actor::None => None,
-    }
-}
-
 /// The party whose bytes or vars a marker needs, and the public value it needs beyond vars.
 fn claims(value: &Named, verb: Verb, call: &CallSpec) -> (Option<String>, Option<String>) {
     let key = |of: &Party| match of {
         Party::Subject => Some(subject(verb).to_owned()),
-        Party::Acting => actor_key(&call.actor).or_else(|| Some(subject(verb).to_owned())),
+        Party::Acting => call.actor.party().or_else(|| Some(subject(verb).to_owned())),
         other => other.key(),
     };
     match value {

@@ -32,7 +32,7 @@ use kind::Kind;
 use marker::Text;
 use predicate::{Limited, Pointer};
 
-pub(crate) use level::{actor_key, capability};
+pub(crate) use level::capability;
 pub(crate) use reader::{did_you_mean, rate};
 
 /// One thing that is wrong with a provider file.

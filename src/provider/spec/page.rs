@@ -98,7 +98,7 @@ fn line(page: &mut String, text: &str) {
 
 fn actors(way: &Way) -> String {
     let name = |step: &crate::engine::capability::StepCapability| {
-        super::level::actor_key(&step.actor).unwrap_or_else(|| "nobody".into())
+        step.actor.party().unwrap_or_else(|| "nobody".into())
     };
     way.steps.iter().map(name).collect::<Vec<_>>().join(", then ")
 }

@@ -1,0 +1,145 @@
+//! `docs/performance.md`, as the benchmark writes it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// All that was measured.
+#[derive(Default)]
+pub(crate) struct Page {
+    pub(crate) throughput: Option<Throughput>,
+    pub(crate) start: Option<Start>,
+    pub(crate) limits: Option<Limits>,
+    pub(crate) memory: Vec<Memory>,
+}
+
+pub(crate) struct Throughput {
+    pub(crate) count: usize,
+    /// Old ones that were proved dead, in the worst round.
+    pub(crate) dead: usize,
+    pub(crate) ours: Duration,
+    pub(crate) bare: Duration,
+    /// Requests, ours and the bare loop's.
+    pub(crate) asked: (u64, u64),
+}
+
+pub(crate) struct Start {
+    pub(crate) fresh: Duration,
+    pub(crate) known: Duration,
+    pub(crate) slowest: Duration,
+}
+
+pub(crate) struct Limits {
+    pub(crate) count: usize,
+    pub(crate) rate: usize,
+    pub(crate) last: Duration,
+    pub(crate) last_bound: Duration,
+    pub(crate) whole: Duration,
+    pub(crate) whole_bound: Duration,
+}
+
+pub(crate) struct Memory {
+    pub(crate) count: usize,
+    pub(crate) kib_each: f64,
+    pub(crate) peak_mib: f64,
+    pub(crate) commits: u64,
+    pub(crate) took: Duration,
+}
+
+const HEAD: &str = "\
+# Performance
+
+<!-- This page is made by `cargo bench -- --write` (benches/line). -->
+
+What the line costs, against servers on loopback in the same process, on threads of their own.
+Every ratio is of two figures of one run, taken in turn; figures are medians. They are of one
+machine on one day: run `cargo bench` for yours. A benchmark is no test, and nothing fails where a
+machine is slow.
+
+";
+
+impl Page {
+    pub(crate) fn text(&self) -> String {
+        let mut text = HEAD.to_owned();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let _ = write!(text, "Measured on {cores} cores, {}.\n\n", std::env::consts::ARCH);
+        text += "| what | measured | against | ratio | aim |\n|---|---|---|---|---|\n";
+        self.rows(&mut text);
+        if !self.memory.is_empty() {
+            text += "\n| credentials | peak memory | above the idle process, each | durable writes \
+                     | took |\n|---|---|---|---|---|\n";
+            for one in &self.memory {
+                let Memory { count, kib_each, peak_mib, commits, took } = one;
+                let _ = writeln!(
+                    text,
+                    "| {count} | {peak_mib:.0} MiB | {kib_each:.1} KiB (aim: 32) | {commits} | \
+                     {:.1} s |",
+                    took.as_secs_f64()
+                );
+            }
+        }
+        text + NOTES
+    }
+
+    fn rows(&self, text: &mut String) {
+        if let Some(Throughput { count, dead, ours, bare, asked }) = &self.throughput {
+            let _ = writeln!(
+                text,
+                "| (a) {count} credentials over 40 providers, answers of 20 ms, no limits | {} \
+                 ({} requests, {dead} proved dead) | a bare loop: {} ({} requests) | {} | 1.30 |",
+                seconds(*ours),
+                asked.0,
+                seconds(*bare),
+                asked.1,
+                ratio(*ours, *bare)
+            );
+        }
+        if let Some(Start { fresh, known, slowest }) = &self.start {
+            let ms = |time: &Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
+            let _ = writeln!(
+                text,
+                "| (b) process start to the first revocation on the wire, 20 credentials | {} \
+                 (slowest: {}; first run on a machine: {}) | | | 50 ms |",
+                ms(known),
+                ms(slowest),
+                ms(fresh)
+            );
+        }
+        if let Some(limits) = &self.limits {
+            let Limits { count, rate, .. } = limits;
+            for (what, taken, bound) in [
+                ("time to the last revocation", limits.last, limits.last_bound),
+                ("makespan", limits.whole, limits.whole_bound),
+            ] {
+                let _ = writeln!(
+                    text,
+                    "| (c) {count} credentials at one provider that bears {rate} a second: {what} \
+                     | {} | arithmetic: {} | {} | 1.10 |",
+                    seconds(taken),
+                    seconds(bound),
+                    ratio(taken, bound)
+                );
+            }
+        }
+    }
+}
+
+const NOTES: &str = "
+- (a) is the whole line, from the inventory's text to the report in a closed journal: every key is
+  read from a file of its own, every event written and fsynced before it is believed, every old and
+  new key sealed. The bare loop sends the same requests by the same two clients, 512 at once, and
+  does nothing else.
+  Whatever is not looked at within two seconds is revoked unseen, and its death is then not proved:
+  where thousands wait in line, that is some of them.
+- (b) is the binary; its servers answer at once. It reads the inventory, opens the journal, writes
+  the plan, reads every key and looks at the old one first.
+- (d), the second table, is a process of its own for each size. A durable write is one fsync of the
+  journal's log; every thousand pages of the log, two more take it into the file.
+";
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+fn ratio(one: Duration, other: Duration) -> String {
+    format!("{:.2}", one.as_secs_f64() / other.as_secs_f64())
+}
