@@ -31,6 +31,6 @@ impl Completions {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let mut out = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "rotate", &mut out);
-        Ok(run::show(&String::from_utf8_lossy(&out)))
+        Ok(run::shown(&String::from_utf8_lossy(&out)))
     }
 }

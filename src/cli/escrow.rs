@@ -126,10 +126,10 @@ impl List {
         };
         let format = self.output.format;
         if format == Format::Json {
-            return Ok(run::show(&run::json(&lines)?));
+            return Ok(run::shown(&run::json(&lines)?));
         }
         if lines.is_empty() {
-            return Ok(run::show("nothing is held under seal\n"));
+            return Ok(run::shown("nothing is held under seal\n"));
         }
         let head = ["RUN", "CREDENTIAL", "WHICH", "HANDLE", "FINGERPRINT", "AGE", "OPENED"];
         let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, wall())).collect();
@@ -137,7 +137,7 @@ impl List {
             Format::Markdown => table::ticket(&head, &rows),
             Format::Human | Format::Json => table::plain(&head, &rows),
         };
-        Ok(run::show(&text))
+        Ok(run::shown(&text))
     }
 }
 

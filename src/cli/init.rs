@@ -52,7 +52,7 @@ impl Init {
             Ok(known) if known.exists() => (known, false),
             _ => (inventory.as_path(), begin(inventory)?),
         };
-        Ok(run::show(&told(&session.state, keys, inventory, made)))
+        Ok(run::shown(&told(&session.state, keys, inventory, made)))
     }
 }
 

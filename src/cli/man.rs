@@ -35,6 +35,6 @@ impl Man {
         let mut out = Vec::new();
         page.render(&mut out)
             .map_err(|error| Failure::own(format!("the page cannot be made: {error}")))?;
-        Ok(run::show(&String::from_utf8_lossy(&out)))
+        Ok(run::shown(&String::from_utf8_lossy(&out)))
     }
 }

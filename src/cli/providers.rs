@@ -102,7 +102,7 @@ fn all(
     };
     let lines: Vec<Line> = catalog.specs().filter_map(line).collect();
     if format == Format::Json {
-        return Ok(run::show(&run::json(&lines)?));
+        return Ok(run::shown(&run::json(&lines)?));
     }
     let mut rows = Vec::new();
     for line in &lines {
@@ -117,7 +117,7 @@ fn all(
         }
     }
     let head = ["PROVIDER", "KIND", "LEVEL", "CHECKED", "HOSTS"];
-    Ok(run::show(&match format {
+    Ok(run::shown(&match format {
         Format::Markdown => table::ticket(&head, &rows),
         Format::Human | Format::Json => table::plain(&head, &rows),
     }))
@@ -138,7 +138,7 @@ fn one(
         Format::Markdown => spec::document(spec),
         Format::Human => provider_page::page(spec, can),
     };
-    Ok(run::show(&text))
+    Ok(run::shown(&text))
 }
 
 /// What stands where an id belongs may be a secret pasted by mistake: only what looks like one is
@@ -179,7 +179,7 @@ impl Check {
         for warning in warnings {
             page.push_str(&format!("warning: {warning}\n"));
         }
-        Ok(run::show(&page))
+        Ok(run::shown(&page))
     }
 }
 

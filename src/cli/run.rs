@@ -45,7 +45,7 @@ pub(crate) fn show_plan(plan: &Outline, format: Format) -> Result<ExitCode, Fail
         Format::Markdown => markdown::plan(plan),
         Format::Json => json(plan)?,
     };
-    Ok(show(&text))
+    Ok(shown(&text))
 }
 
 /// Carries out what needs no leave: it was given when the run began.
@@ -84,7 +84,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 }
 
 /// Prints what a command found that makes no run.
-pub(crate) fn show(text: &str) -> ExitCode {
+pub(crate) fn shown(text: &str) -> ExitCode {
     ExitCode::from(printed(text, exit::NOTHING_LEFT))
 }
 

@@ -102,7 +102,7 @@ impl Runs {
                 pages.collect::<Vec<_>>().join("\n")
             }
         };
-        Ok(run::show(&text))
+        Ok(run::shown(&text))
     }
 }
 

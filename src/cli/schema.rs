@@ -37,6 +37,6 @@ impl Schema {
         let text = match self.of {
             Of::Report => REPORT,
         };
-        Ok(run::show(text))
+        Ok(run::shown(text))
     }
 }

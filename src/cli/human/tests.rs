@@ -48,7 +48,7 @@ fn troubled() -> Report {
         used: None,
         class: StrangerClass::Since,
         state: StrangerState::Gone,
-        why: Some("revoked; the provider's list shows it no more".to_owned()),
+        why: None,
     }];
     slack.todo = vec![Todo {
         what: "the old one still works".to_owned(),
@@ -117,7 +117,7 @@ fn a_report_says_what_lives_and_what_is_left() {
       mail-agent/openai: session tokens, until 2026-11-22 11:30:00 +01:00
 
     Unrecognised at the provider:
-      mail-agent/slack: xapp-9, label backup�[2J, created 2026-11-21 (made since --since): gone, revoked; the provider's list shows it no more
+      mail-agent/slack: xapp-9, label backup�[2J, created 2026-11-21 (made since --since): gone
 
     Not in the inventory, burned and untouched:
       dotenv:/srv/mail/.env#OTHER (stripe, #feedfacefeed)
