@@ -425,7 +425,13 @@ mod tests {
                 hosts_from_inventory: false,
                 base_missing: false,
                 vars: BTreeMap::new(),
-                limits: Limits { in_flight: 1, calls: None, revoke: None, refused: None },
+                limits: Limits {
+                    in_flight: 1,
+                    calls: None,
+                    revoke: None,
+                    refused: None,
+                    batch: None,
+                },
                 kinds: [("api-key".to_owned(), kind)].into(),
             })
         }

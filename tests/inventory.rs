@@ -58,7 +58,22 @@ fn the_example_is_without_fault_and_shows_everything() {
     let names: Vec<_> = mail.credentials.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(
         names,
-        ["mail-api", "archive", "inbox", "openai", "cloud", "queue", "grant", "slack"]
+        [
+            "mail-api",
+            "archive",
+            "inbox",
+            "openai",
+            "cloud",
+            "queue",
+            "grant",
+            "slack",
+            "anthropic",
+            "openrouter",
+            "code",
+            "dns",
+            "packages",
+            "blog",
+        ]
     );
     let api = &mail.credentials[0];
     assert_eq!(api.ttl_ms, Some(7_776_000_000));
@@ -705,7 +720,7 @@ fn provider(id: &str, kinds: Vec<(&str, KindCapability)>) -> ProviderCapability 
         hosts_from_inventory: false,
         base_missing: false,
         vars: BTreeMap::new(),
-        limits: Limits { in_flight: 4, calls: None, revoke: None, refused: None },
+        limits: Limits { in_flight: 4, calls: None, revoke: None, refused: None, batch: None },
         kinds: kinds.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect(),
     }
 }

@@ -58,12 +58,19 @@ macro_rules! files {
 
 files! {
     acme = "acme",
+    anthropic = "anthropic",
     aws_iam = "aws-iam",
+    cloudflare = "cloudflare",
+    github = "github",
+    gitlab = "gitlab",
     google_oauth = "google-oauth",
+    npm = "npm",
     oauth = "oauth",
     openai = "openai",
+    openrouter = "openrouter",
     redis = "redis",
     slack = "slack",
+    wordpress = "wordpress",
 }
 
 #[test]

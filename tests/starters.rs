@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 
 mod lab;
 
-use lab::{FakeOpenAi, FakeSlack, Manners};
+use lab::{
+    FakeAnthropic, FakeCloudflare, FakeGitlab, FakeOpenAi, FakeOpenRouter, FakeRegistry, FakeSlack,
+    Manners,
+};
 
 fn client() -> Client {
     rotate::provider::Clients::new().unwrap().calls().clone()
@@ -338,4 +341,180 @@ async fn django_signs_in_and_out_and_issues_tokens() {
     let (status, refused) = ask(post("/o/token/", lab::Django::CLIENT, &again)).await;
     assert_eq!((status, &refused["error"]), (400, &json!("invalid_grant")));
     assert_eq!(used(successor).await, 403, "the replay ended the family");
+}
+
+#[tokio::test]
+async fn the_fake_of_anthropic_stops_and_archives_and_makes_none() {
+    let fake = FakeAnthropic::start().await;
+    let (http, old, admin) = (client(), fake.api_key("mail"), fake.admin_key().secret);
+    let get = |path: &str, key: &str| {
+        http.get(format!("{}{path}", fake.base()))
+            .header("anthropic-version", "2023-06-01")
+            .header("x-api-key", key)
+    };
+    let set = |status: &str| {
+        http.post(format!("{}/v1/organizations/api_keys/{}", fake.base(), old.handle))
+            .header("anthropic-version", "2023-06-01")
+            .header("x-api-key", &admin)
+            .json(&json!({ "status": status }))
+    };
+    assert_eq!(ask(get("/v1/models?limit=1", &old.secret)).await.0, 200);
+    let (status, refused) = ask(get("/v1/models", "sk-ant-made-up")).await;
+    assert_eq!((status, &refused["error"]["type"]), (401, &json!("authentication_error")));
+    assert_eq!(ask(get("/v1/organizations/me", &admin)).await.1["type"], "organization");
+    assert_eq!(ask(get("/v1/organizations/api_keys", &old.secret)).await.0, 401);
+    let (_, list) = ask(get("/v1/organizations/api_keys?limit=1", &admin)).await;
+    let hint = list["data"][0]["partial_key_hint"].as_str().unwrap();
+    assert!(old.secret.starts_with(hint.split("...").next().unwrap()), "{hint}");
+    assert_eq!(list["has_more"], false);
+
+    assert_eq!(ask(set("inactive")).await.1["status"], "inactive");
+    assert!(!fake.is_alive(&old.secret));
+    assert_eq!(ask(set("active")).await.0, 200);
+    assert!(fake.is_alive(&old.secret), "what is only stopped comes back");
+    assert_eq!(ask(set("archived")).await.1["status"], "archived");
+    assert_eq!(ask(set("active")).await.0, 400, "for good");
+    assert!(!fake.is_alive(&old.secret));
+
+    let keys = http.post(format!("{}/v1/organizations/api_keys", fake.base()));
+    assert_eq!(ask(keys.header("x-api-key", &admin)).await.0, 422, "no call makes one");
+}
+
+#[tokio::test]
+async fn the_fake_of_openrouter_pages_by_offset_and_shows_a_key_once() {
+    let fake = FakeOpenRouter::start().await;
+    let (http, admin) = (client(), fake.management_key().secret);
+    let old = fake.api_key("mail", 25);
+    let at = format!("{}/keys", fake.base());
+    let wanted = json!({ "name": "rotate-1", "limit": 25 });
+    assert_eq!(ask(http.post(&at).bearer_auth(&old.secret).json(&wanted)).await.0, 401);
+    let (status, new) = ask(http.post(&at).bearer_auth(&admin).json(&wanted)).await;
+    assert_eq!((status, &new["data"]["limit"]), (201, &json!(25)));
+    assert!(fake.is_alive(new["key"].as_str().unwrap()));
+    assert_eq!(ask(http.post(&at).bearer_auth(&admin).json(&json!({}))).await.0, 422);
+    fake.api_key("third", 1);
+    let page = |offset: usize| http.get(format!("{at}?offset={offset}")).bearer_auth(&admin);
+    let mut rows = Vec::new();
+    for offset in [0, 2, 3] {
+        rows.push(ask(page(offset)).await.1["data"].as_array().unwrap().len());
+    }
+    assert_eq!(rows, [2, 1, 0]);
+
+    let delete = || http.delete(format!("{at}/{}", old.handle)).bearer_auth(&admin);
+    assert_eq!(ask(delete()).await.1, json!({ "deleted": true }));
+    assert_eq!(ask(delete()).await.0, 404);
+    let own = http.get(format!("{}/key", fake.base())).bearer_auth(&old.secret);
+    let (status, refused) = ask(own).await;
+    assert_eq!((status, &refused["error"]["code"]), (401, &json!(401)));
+}
+
+#[tokio::test]
+async fn the_fake_of_gitlab_ends_a_family_whose_spent_member_is_rotated() {
+    let fake = FakeGitlab::start().await;
+    let (http, old) = (client(), fake.personal_token(3, "mail", &["self_rotate"]));
+    let own = format!("{}/personal_access_tokens/self", fake.base());
+    let rotate = |token: &str| http.post(format!("{own}/rotate")).header("private-token", token);
+    let look = |token: &str| http.get(&own).header("private-token", token);
+    assert_eq!(ask(look(&old)).await.1["active"], true);
+    assert_eq!(ask(look("glpat-made-up")).await, (401, json!({ "message": "401 Unauthorized" })));
+    let list = http.get(format!("{}/personal_access_tokens", fake.base()));
+    assert_eq!(ask(list.header("private-token", &old)).await.1["error"], "insufficient_scope");
+
+    let (status, new) = ask(rotate(&old).query(&[("expires_at", "2027-01-31")])).await;
+    let new_token = new["token"].as_str().unwrap();
+    assert_eq!((status, &new["expires_at"]), (200, &json!("2027-01-31")));
+    assert_eq!(ask(look(&old)).await.1["error"], "invalid_token");
+    assert!(fake.is_alive(new_token));
+    assert_eq!(ask(rotate(&old)).await.0, 401);
+    assert!(!fake.is_alive(new_token), "reuse of the spent one ends its successor");
+    assert_eq!(ask(rotate(&old).query(&[("expiry", "x")])).await.0, 422);
+}
+
+#[tokio::test]
+async fn the_fake_of_cloudflare_rolls_and_keeps_the_id() {
+    let fake = FakeCloudflare::start().await;
+    let (http, old, editor) = (client(), fake.user_token("mail"), fake.editor().secret);
+    let tokens = format!("{}/user/tokens", fake.base());
+    let verify = |token: &str| http.get(format!("{tokens}/verify")).bearer_auth(token);
+    assert_eq!(ask(verify(&old.secret)).await.1["result"]["id"], json!(old.handle));
+    let (status, refused) = ask(verify("cfut_made-up")).await;
+    assert_eq!((status, &refused["errors"][0]["code"]), (401, &json!(1000)));
+    let roll = |by: &str| {
+        http.put(format!("{tokens}/{}/value", old.handle)).bearer_auth(by).json(&json!({}))
+    };
+    assert_eq!(ask(roll(&old.secret)).await.0, 403, "without the right");
+    let new = ask(roll(&editor)).await.1["result"].as_str().unwrap().to_owned();
+    assert_eq!(ask(verify(&new)).await.1["result"]["id"], json!(old.handle));
+    assert!(!fake.is_alive(&old.secret));
+    fake.disable(&old.handle);
+    assert_eq!(ask(verify(&new)).await.1["result"]["status"], "disabled", "200 all the same");
+    let gone = http.delete(format!("{tokens}/nobody")).bearer_auth(&editor);
+    assert_eq!(ask(gone).await.0, 404);
+    let account = fake.account_token("a1", "mail").secret;
+    assert_eq!(ask(verify(&account)).await.0, 401, "an account's token is none of the user's");
+}
+
+#[tokio::test]
+async fn unchecked_the_fake_registry_ends_what_it_says_it_ends() {
+    let fake = FakeRegistry::start().await;
+    let (http, login, (token, key)) = (client(), fake.login_token(), fake.token("mail"));
+    let whoami = |token: &str| http.get(format!("{}/-/whoami", fake.base())).bearer_auth(token);
+    assert_eq!(ask(whoami(&token)).await.1["username"], FakeRegistry::USER);
+    assert_eq!(ask(whoami("npm_made-up")).await.0, 401);
+    let list = format!("{}/-/npm/v1/tokens", fake.base());
+    let remove = |key: &str| http.delete(format!("{list}/token/{key}")).bearer_auth(&login);
+    assert_eq!(ask(remove("nonsense")).await.0, 404);
+    assert_eq!(ask(remove(&key)).await.0, 204);
+    assert_eq!(ask(whoami(&token)).await.0, 401);
+    let logout = http.delete(format!("{}/-/user/token/{login}", fake.base())).bearer_auth(&login);
+    assert_eq!(ask(logout).await.0, 204);
+    assert_eq!(ask(whoami(&login)).await.0, 401);
+}
+
+/// What the file of npm registries rests on, and the lies it has to live with.
+#[tokio::test]
+async fn verdaccio_says_logged_out_and_is_not() {
+    let Some(verdaccio) = lab::verdaccio() else { return };
+    let http = client();
+    let login = verdaccio.account("mail", "made-up-password").await;
+    let (token, key) = verdaccio.token(&login, "made-up-password").await;
+    assert!(verdaccio.is_alive(&token).await);
+    assert_eq!(verdaccio.whoami("npm_made-up").await, (200, json!({})), "200 to nobody");
+
+    let logout = http.delete(format!("{}/-/user/token/{token}", verdaccio.base));
+    let said = ask(logout.bearer_auth(&token)).await;
+    assert_eq!(said, (200, json!({ "ok": "Logged out" })));
+    assert!(verdaccio.is_alive(&token).await, "and it lives");
+
+    let remove = |key: &str| {
+        http.delete(format!("{}/-/npm/v1/tokens/token/{key}", verdaccio.base)).bearer_auth(&login)
+    };
+    assert_eq!(ask(remove("nonsense")).await, (200, json!({})), "200 for nothing done");
+    assert_eq!(ask(remove(&key)).await, (200, json!({})));
+    assert_eq!(verdaccio.whoami(&token).await, (403, json!({ "error": "unauthorized access" })));
+    assert!(verdaccio.listed(&login).await.is_empty());
+
+    verdaccio.change_password(&login, "made-up-password", "another").await;
+    assert_eq!(verdaccio.whoami(&login).await, (200, json!({})), "a new password does end a login");
+}
+
+#[tokio::test]
+async fn wordpress_refuses_a_dead_password_as_it_refuses_nobody() {
+    let Some(site) = lab::wordpress() else { return };
+    let (status, own) = site.introspect(&site.mail).await;
+    assert_eq!((status, &own["name"]), (200, &json!("mail")));
+    let (status, refused) = site.introspect("aaaa bbbb cccc dddd eeee ffff").await;
+    let http = client();
+    let users = format!("{}/wp/v2/users/{}/application-passwords", site.base, site.user);
+    let nobody = ask(http.get(format!("{users}/introspect"))).await;
+    assert_eq!((status, &refused), (nobody.0, &nobody.1));
+
+    let remove = || {
+        let at = format!("{users}/{}", own["uuid"].as_str().unwrap());
+        http.delete(at).basic_auth("admin", Some(&site.admin))
+    };
+    assert_eq!(ask(remove()).await.1["deleted"], true);
+    assert_eq!(ask(remove()).await.1["code"], "rest_application_password_not_found");
+    assert_eq!(site.introspect(&site.mail).await, (status, refused));
+    assert_eq!(site.listed().await, ["other"]);
 }

@@ -162,7 +162,10 @@ impl Scene<'_> {
             _ => &machine.old,
         };
         values.extend(with_handle(subject));
-        if let Some(handle) = handle {
+        // A roll begins at the old one: its id is the one that is renewed.
+        let rolled =
+            (verb == Verb::Roll && subject.handle.is_none()).then_some(&machine.old.handle);
+        if let Some(handle) = handle.or(rolled.and_then(Option::as_ref)) {
             values.insert("handle".to_owned(), Value::String(handle.clone()));
         }
         let at = self.at(verb, way, step);

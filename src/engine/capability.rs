@@ -78,6 +78,18 @@ pub struct Limits {
     pub revoke: Option<Rate>,
     /// Probes that we expect to be refused.
     pub refused: Option<Rate>,
+    /// Requests that end many credentials at once; counted per address, and not as `revoke`.
+    #[serde(default)]
+    pub batch: Option<BatchLimit>,
+}
+
+/// How many credentials one request may end, and how many such requests there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchLimit {
+    /// Credentials in one request.
+    pub size: u32,
+    /// Requests.
+    pub rate: Rate,
 }
 
 /// The closed list of what a credential can be.
@@ -273,6 +285,10 @@ pub struct Way {
     /// A person must answer before it is done: its call may take an hour, and nothing waits for it.
     #[serde(default)]
     pub person: bool,
+    /// Calls of this way that leave at the same instant share one request, as many as
+    /// [`Limits::batch`] says: its driver is told which in [`super::batch::Batch`].
+    #[serde(default)]
+    pub batch: bool,
 }
 
 /// What a probe does besides looking.
@@ -399,7 +415,7 @@ impl StepCapability {
 impl Way {
     /// These calls, in order, for as sure as `seen` says.
     pub fn new(steps: Vec<StepCapability>, seen: Seen) -> Self {
-        Self { steps, seen, privilege: None, blast: None, person: false }
+        Self { steps, seen, privilege: None, blast: None, person: false, batch: false }
     }
 }
 
@@ -417,7 +433,7 @@ impl ProviderCapability {
             base_missing: false,
             vars: BTreeMap::new(),
             // What a provider file allows that says nothing.
-            limits: Limits { in_flight: 4, calls: None, revoke: None, refused: None },
+            limits: Limits { in_flight: 4, calls: None, revoke: None, refused: None, batch: None },
             kinds: BTreeMap::new(),
         }
     }

@@ -9,6 +9,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod ask;
+pub mod batch;
 pub mod call;
 pub mod capability;
 pub mod check;
@@ -27,5 +28,6 @@ pub mod run;
 mod scene;
 mod sweep;
 pub mod verdict;
+mod window;
 
 pub use fold::in_words;

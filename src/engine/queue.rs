@@ -1,16 +1,18 @@
 //! What is wanted, and what may go now: limits, back-off and the order of calls.
 //!
 //! An item waits in the queue of its account (provider and acting credential). An account has so
-//! many calls in flight and so many in any window of time; revocations, and probes that we expect
-//! to be refused, have windows of their own per address. Revocations overtake everything. All
-//! operations cost O(log n); nothing that one address does holds up another.
+//! many calls in flight and so many in any window of time; revocations, requests that end
+//! many at once, and probes that we expect to be refused, have windows of their own per address.
+//! Revocations overtake everything. All operations cost O(log n); nothing that one address does holds up another.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::batch::{Batches, Seat};
 use super::call::Time;
 use super::capability::{Limits, Rate};
+use super::window::Window;
 
 /// Calls under way at once to everything outside: what one process's sockets bear where the limit
 /// of file descriptors is the usual 1,024, and far more than any provider allows.
@@ -34,6 +36,8 @@ const LONGEST_BACKOFF_MS: u64 = 60_000;
 pub(super) enum Lane {
     /// Ends something.
     Kill,
+    /// Ends something, in one request with others.
+    KillTogether,
     /// Is needed before something can be ended.
     Need,
     /// Looks at the old one before it goes.
@@ -49,8 +53,9 @@ pub(super) enum Lane {
 }
 
 impl Lane {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Kill,
+        Self::KillTogether,
         Self::Need,
         Self::Baseline,
         Self::Make,
@@ -59,11 +64,17 @@ impl Lane {
         Self::Sweep,
     ];
 
+    /// Whether its calls take seats in a request that others share.
+    fn is_seated(self) -> bool {
+        self == Self::KillTogether
+    }
+
     /// Whether these limits leave nothing of this lane, ever.
     pub(super) fn forbidden(self, limits: &Limits) -> bool {
         let none = |rate: Option<Rate>| rate.is_some_and(|rate| rate.count == 0);
         none(limits.calls)
             || (self == Self::Kill && none(limits.revoke))
+            || (self == Self::KillTogether && none(limits.batch.map(|batch| batch.rate)))
             || (self == Self::Refused && none(limits.refused))
     }
 }
@@ -89,33 +100,6 @@ impl Account {
             self.acting.clone()
         } else {
             format!("{}/{}", self.address, self.acting)
-        }
-    }
-}
-
-/// The sliding window of one rate: exact for any way in which the vendor cuts its windows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Window {
-    sent: VecDeque<Time>,
-}
-
-impl Window {
-    /// When the next one may go; none if never.
-    fn opens(&self, rate: Option<Rate>) -> Option<Time> {
-        let Some(rate) = rate else { return Some(Time(0)) };
-        let count = rate.count as usize;
-        if count == 0 {
-            return None;
-        }
-        let oldest = self.sent.len().checked_sub(count).and_then(|at| self.sent.get(at));
-        Some(oldest.map_or(Time(0), |at| at.plus(rate.per_ms)))
-    }
-
-    fn send(&mut self, rate: Option<Rate>, now: Time) {
-        let Some(rate) = rate else { return };
-        self.sent.push_back(now);
-        while self.sent.len() > rate.count as usize {
-            self.sent.pop_front();
         }
     }
 }
@@ -146,6 +130,7 @@ struct Address {
     in_flight: usize,
     revoke_rate: Option<Rate>,
     revoke: Window,
+    batches: Batches,
     refused_rate: Option<Rate>,
     refused: Window,
     /// What its accounts may send now, as far as their own limits go.
@@ -154,6 +139,15 @@ struct Address {
     listed: Option<(Lane, u64)>,
     /// Where it stands in the timers, if it does.
     timer: Option<Time>,
+}
+
+/// An item that may go now.
+pub(super) struct Taken<T> {
+    pub(super) account: usize,
+    pub(super) lane: Lane,
+    /// Its place in a request that others share.
+    pub(super) seat: Option<Seat>,
+    pub(super) item: T,
 }
 
 /// What waits for a time.
@@ -210,6 +204,7 @@ impl<T> Queue<T> {
             self.addresses.push(Address {
                 local: account.address.is_empty(),
                 revoke_rate: limits.revoke,
+                batches: Batches::new(limits.batch),
                 refused_rate: limits.refused,
                 ..Address::default()
             });
@@ -248,16 +243,17 @@ impl<T> Queue<T> {
 
     /// Takes the next item that may go now, and counts it as sent. What nobody wants any more
     /// leaves the line uncounted.
-    pub(super) fn pop(
-        &mut self,
-        now: Time,
-        wanted: impl Fn(&T) -> bool,
-    ) -> Option<(usize, Lane, T)> {
+    pub(super) fn pop(&mut self, now: Time, wanted: impl Fn(&T) -> bool) -> Option<Taken<T>> {
         self.wake_sleepers(now);
         loop {
             let crowded = self.crowded.first().filter(|_| self.in_flight < IN_FLIGHT);
             let first = [self.ready.first(), crowded].into_iter().flatten().min().copied()?;
             let (lane, sequence, address) = first;
+            // It was listed for a seat in a batch that has left since.
+            if self.addresses.get(address)?.opens(lane, now).is_none_or(|at| at > now) {
+                self.place_address(address, now);
+                continue;
+            }
             let (.., account) = *self
                 .addresses
                 .get(address)?
@@ -269,10 +265,28 @@ impl<T> Queue<T> {
                 self.place(account, now);
                 continue;
             }
-            self.count(account, lane, now);
+            let seat = lane.is_seated().then(|| self.seat(address, now)).flatten();
+            if seat.is_none_or(|seat| seat.leads) {
+                self.count(account, lane, now);
+            }
             self.place(account, now);
-            return Some((account, lane, item));
+            return Some(Taken { account, lane, seat, item });
         }
+    }
+
+    /// Seats an item that was just taken, among those of its address that could go with it.
+    fn seat(&mut self, address: usize, now: Time) -> Option<Seat> {
+        const LANE: Lane = Lane::KillTogether;
+        let state = self.addresses.get_mut(address)?;
+        if state.batches.has_seat(now) {
+            return Some(state.batches.seat(now, 1));
+        }
+        let listed = state.ready.range((LANE, 0, 0)..=(LANE, u64::MAX, usize::MAX));
+        let accounts = listed.filter_map(|(.., account)| self.accounts.get(*account));
+        let in_line =
+            |account: &AccountState<T>| account.waiting.range((LANE, 0)..=(LANE, u64::MAX)).count();
+        let others: usize = accounts.map(in_line).sum();
+        Some(state.batches.seat(now, others + 1))
     }
 
     fn count(&mut self, account: usize, lane: Lane, now: Time) {
@@ -284,6 +298,8 @@ impl<T> Queue<T> {
         match lane {
             Lane::Kill => address.revoke.send(address.revoke_rate, now),
             Lane::Refused => address.refused.send(address.refused_rate, now),
+            // Counted when it was seated.
+            Lane::KillTogether => {}
             Lane::Need | Lane::Baseline | Lane::Make | Lane::Prove | Lane::Sweep => {}
         }
         if !address.local {
@@ -292,7 +308,10 @@ impl<T> Queue<T> {
     }
 
     /// A call of this account was answered.
-    pub(super) fn answered(&mut self, account: usize, now: Time) {
+    pub(super) fn answered(&mut self, account: usize, seat: Option<Seat>, now: Time) {
+        if seat.is_some_and(|seat| !seat.leads) {
+            return;
+        }
         let Some(state) = self.accounts.get_mut(account) else { return };
         state.in_flight = state.in_flight.saturating_sub(1);
         if let Some(address) = self.addresses.get_mut(state.address) {
@@ -312,11 +331,19 @@ impl<T> Queue<T> {
     }
 
     /// The provider said: later. Nothing of this account goes before.
-    pub(super) fn throttle(&mut self, account: usize, wait_ms: Option<u64>, now: Time) {
+    pub(super) fn throttle(
+        &mut self,
+        account: usize,
+        seat: Option<Seat>,
+        wait_ms: Option<u64>,
+        now: Time,
+    ) {
+        // A thousand that shared one request were told once.
+        let counts = seat.is_none_or(|seat| seat.leads);
         if let Some(state) = self.accounts.get_mut(account) {
             let doubled = FIRST_BACKOFF_MS.saturating_mul(1 << state.backoffs.min(10));
             let wait = wait_ms.unwrap_or(doubled.min(LONGEST_BACKOFF_MS));
-            state.backoffs = state.backoffs.saturating_add(1);
+            state.backoffs = state.backoffs.saturating_add(u32::from(counts));
             state.blocked_until = state.blocked_until.max(now.plus(wait));
         }
         self.place(account, now);
@@ -366,15 +393,17 @@ impl<T> Queue<T> {
         }
         let room = account.in_flight < account.limits.in_flight.max(1);
         let opens = account.window.opens(account.limits.calls);
+        // Whoever takes a seat in a request that leaves now takes no room of its own.
+        let seat = address.batches.has_seat(now);
         if let Some(at) = opens.map(|at| at.max(account.blocked_until))
-            && room
+            && (room || seat)
             && !account.waiting.is_empty()
         {
             if at > now {
                 account.timer = Some(at);
                 self.timers.insert((at, Sleeper::Account(index)));
             } else {
-                for lane in Lane::ALL {
+                for lane in Lane::ALL.into_iter().filter(|lane| room || lane.is_seated()) {
                     let first = account.waiting.range((lane, 0)..=(lane, u64::MAX)).next();
                     if let Some((&(lane, sequence), _)) = first {
                         account.listed.push((lane, sequence));
@@ -404,10 +433,11 @@ impl<T> Queue<T> {
         for lane in Lane::ALL {
             let in_lane = (lane, 0, 0)..=(lane, u64::MAX, usize::MAX);
             let Some(&(_, sequence, _)) = address.ready.range(in_lane).next() else { continue };
-            match address.opens(lane) {
+            match address.opens(lane, now) {
                 Some(at) if at <= now => {
                     address.listed = Some((lane, sequence));
-                    let fed = !address.local && address.in_flight >= SHARE;
+                    let seat = lane.is_seated() && address.batches.has_seat(now);
+                    let fed = !address.local && !seat && address.in_flight >= SHARE;
                     let line = if fed { &mut self.crowded } else { &mut self.ready };
                     line.insert((lane, sequence, index));
                     return;
@@ -425,9 +455,10 @@ impl<T> Queue<T> {
 
 impl Address {
     /// When an item of this lane may go, as far as the address decides; none if never.
-    fn opens(&self, lane: Lane) -> Option<Time> {
+    fn opens(&self, lane: Lane, now: Time) -> Option<Time> {
         match lane {
             Lane::Kill => self.revoke.opens(self.revoke_rate),
+            Lane::KillTogether => self.batches.opens(now),
             Lane::Refused => self.refused.opens(self.refused_rate),
             Lane::Need | Lane::Baseline | Lane::Make | Lane::Prove | Lane::Sweep => Some(Time(0)),
         }
@@ -440,7 +471,7 @@ mod tests {
 
     fn limits(in_flight: u32, calls: Option<(u32, u64)>) -> Limits {
         let rate = |(count, per_ms)| Rate { count, per_ms };
-        Limits { in_flight, calls: calls.map(rate), revoke: None, refused: None }
+        Limits { in_flight, calls: calls.map(rate), revoke: None, refused: None, batch: None }
     }
 
     fn account(acting: &str) -> Account {
@@ -448,7 +479,8 @@ mod tests {
     }
 
     fn pop<T>(queue: &mut Queue<T>, now: u64) -> Option<(usize, Lane, T)> {
-        queue.pop(Time(now), |_| true)
+        let taken = queue.pop(Time(now), |_| true)?;
+        Some((taken.account, taken.lane, taken.item))
     }
 
     #[test]
@@ -495,7 +527,7 @@ mod tests {
         }
         assert!(pop(&mut queue, 0).is_some() && pop(&mut queue, 0).is_some());
         assert!(pop(&mut queue, 0).is_none());
-        queue.answered(admin, Time(5));
+        queue.answered(admin, None, Time(5));
         assert_eq!(pop(&mut queue, 5).map(|(_, _, item)| item), Some(2));
     }
 
@@ -504,7 +536,7 @@ mod tests {
         let mut queue = Queue::default();
         let admin = queue.account(&account("admin"), &limits(5, None));
         let other = queue.account(&account("other"), &limits(5, None));
-        queue.throttle(admin, Some(7_000), Time(0));
+        queue.throttle(admin, None, Some(7_000), Time(0));
         queue.push(admin, Lane::Kill, "late", Time(0));
         queue.push(other, Lane::Sweep, "now", Time(0));
         assert_eq!(pop(&mut queue, 0).map(|(_, _, item)| item), Some("now"));
@@ -520,7 +552,7 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..8 {
             let before = queue.accounts[admin].blocked_until;
-            queue.throttle(admin, None, before);
+            queue.throttle(admin, None, None, before);
             pauses.push(queue.accounts[admin].blocked_until.since(before));
         }
         assert_eq!(pauses[..3], [1_000, 2_000, 4_000]);
@@ -570,7 +602,7 @@ mod tests {
         }
         let gone = std::iter::from_fn(|| pop(&mut queue, 0)).map(|(.., item)| item);
         assert_eq!(gone.collect::<Vec<_>>(), ["goes"; SHARE]);
-        queue.answered(live, Time(1));
+        queue.answered(live, None, Time(1));
         assert_eq!(pop(&mut queue, 1).map(|(.., item)| item), Some("goes"));
     }
 
@@ -581,7 +613,7 @@ mod tests {
         queue.push(admin, Lane::Kill, 1, Time(0));
         queue.push(admin, Lane::Kill, 2, Time(0));
         let next = queue.pop(Time(0), |item| *item == 2);
-        assert_eq!(next.map(|(.., item)| item), Some(2));
+        assert_eq!(next.map(|taken| taken.item), Some(2));
         queue.push(admin, Lane::Kill, 3, Time(0));
         queue.push(admin, Lane::Make, 4, Time(0));
         assert_eq!(queue.take_out(Time(0), |item| *item == 4), [3]);

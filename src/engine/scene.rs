@@ -228,7 +228,8 @@ impl Scene<'_> {
             || self.planned.vars.contains_key(name)
             || machine.taken.contains_key(name)
             || side.public.contains_key(name)
-            || (name == "handle" && (side.handle.is_some() || makes(verb)))
+            || (name == "handle" && (side.handle.is_some() || verb == Verb::Issue))
+            || (name == "handle" && verb == Verb::Roll && machine.old.handle.is_some())
             || (name == "who" && machine.identity.is_some())
             || (matches!(head, "ttl" | "expires") && self.planned.ttl_ms.is_some())
             || head == "jwt"

@@ -22,8 +22,22 @@ macro_rules! builtin {
 }
 
 /// The files that are part of the binary: id and text.
-pub const BUILTIN: &[(&str, &str)] =
-    builtin!["acme", "aws-iam", "google-oauth", "oauth", "openai", "redis", "slack"];
+pub const BUILTIN: &[(&str, &str)] = builtin![
+    "acme",
+    "anthropic",
+    "aws-iam",
+    "cloudflare",
+    "github",
+    "gitlab",
+    "google-oauth",
+    "npm",
+    "oauth",
+    "openai",
+    "openrouter",
+    "redis",
+    "slack",
+    "wordpress",
+];
 
 /// Every provider known to this run.
 #[derive(Clone, Default)]

@@ -11,6 +11,7 @@ use crate::secret::{Parts, Secret};
 mod aws_iam;
 pub mod catalog;
 mod client;
+mod github;
 pub mod http;
 mod native;
 pub mod oauth;
@@ -18,6 +19,7 @@ mod redis;
 pub mod spec;
 
 pub use self::aws_iam::AwsIam;
+pub use self::github::Github;
 pub use self::redis::Redis;
 pub use client::{Clients, NoClient, SharedClients};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::catalog::Catalog;
 use super::http::Now;
 use super::oauth::Oauth;
-use super::{AwsIam, Redis, SharedClients};
+use super::{AwsIam, Github, Redis, SharedClients};
 
 impl Catalog {
     /// Registers every native driver of this crate. One that needs more of its caller (a person to
@@ -15,6 +15,7 @@ impl Catalog {
     pub fn with_native_drivers(self, clients: &SharedClients, now: &Now) -> Self {
         let clients = || Arc::clone(clients);
         self.with_driver("aws-iam", Arc::new(AwsIam::new(clients(), system_time(now))))
+            .with_driver("github", Arc::new(Github::new(clients())))
             .with_driver("oauth", Arc::new(Oauth::new(clients(), None)))
             .with_driver("redis", Arc::new(Redis::new()))
     }

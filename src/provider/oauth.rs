@@ -343,7 +343,14 @@ fn learn() -> Way {
 }
 
 fn way<const N: usize>(steps: [StepCapability; N]) -> Way {
-    Way { steps: steps.into(), seen: Seen::Run, privilege: None, blast: None, person: false }
+    Way {
+        steps: steps.into(),
+        seen: Seen::Run,
+        privilege: None,
+        blast: None,
+        person: false,
+        batch: false,
+    }
 }
 
 fn step(actor: Actor, parties: &[&str], takes: &[&str], again: bool) -> StepCapability {

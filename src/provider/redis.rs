@@ -59,6 +59,7 @@ impl Driver for Redis {
             privilege: None,
             blast: None,
             person: false,
+            batch: false,
         };
         let needs = |right: &str, way: Way| Way { privilege: Some(right.to_owned()), ..way };
         BTreeMap::from([

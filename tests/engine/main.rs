@@ -7,6 +7,7 @@ mod server;
 mod sim;
 
 mod admins;
+mod batch;
 mod contain;
 mod issue;
 mod later;

@@ -14,26 +14,44 @@ use std::path::{Path, PathBuf};
 
 mod django;
 mod fake;
+mod fake_anthropic;
+mod fake_cloudflare;
+mod fake_github;
+mod fake_gitlab;
 mod fake_google_unchecked;
 mod fake_grace;
 mod fake_openai;
+mod fake_openrouter;
+mod fake_registry;
 mod fake_slack;
+mod mariadb;
 mod moto;
 mod oidc;
 mod redis;
 mod server;
+mod verdaccio;
 mod wire;
+mod wordpress;
 
 pub(crate) use django::{Django, django, django_over};
 pub(crate) use fake::{Manners, Seen};
+pub(crate) use fake_anthropic::{AnthropicKey, FakeAnthropic};
+pub(crate) use fake_cloudflare::{CloudflareToken, FakeCloudflare};
+pub(crate) use fake_github::{FakeGithub, Prefix};
+pub(crate) use fake_gitlab::FakeGitlab;
 pub(crate) use fake_google_unchecked::FakeGoogle;
 pub(crate) use fake_grace::{FakeGrace, Grace};
 pub(crate) use fake_openai::{FakeOpenAi, OpenAiKey};
+pub(crate) use fake_openrouter::{FakeOpenRouter, OpenRouterKey};
+pub(crate) use fake_registry::FakeRegistry;
 pub(crate) use fake_slack::FakeSlack;
+pub(crate) use mariadb::{Mariadb, mariadb};
 pub(crate) use moto::{AwsKey, Moto, moto};
 pub(crate) use oidc::{Oidc, oidc};
 pub(crate) use redis::{Connection, Redis, Value, redis};
+pub(crate) use verdaccio::{Verdaccio, verdaccio};
 pub(crate) use wire::Wire;
+pub(crate) use wordpress::{Wordpress, wordpress};
 
 /// Says that a server is not there; with `CI=true` that is a failure.
 pub(crate) fn missing(what: &str) {

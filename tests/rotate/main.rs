@@ -6,16 +6,22 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod anthropic;
 mod aws;
 mod bench;
+mod cloudflare;
 mod consent;
 mod crash;
 mod families;
 mod fleet;
+mod github;
+mod gitlab;
 mod google;
 mod hosted;
+mod npm;
 mod oauth;
 mod openai;
+mod openrouter;
 mod outcome;
 mod places;
 mod redis;
@@ -24,3 +30,4 @@ mod role;
 mod signals;
 mod slack;
 mod whole;
+mod wordpress;

@@ -286,6 +286,10 @@ impl Machine {
         self.new.find_handle(scene.handle_part());
         if verb == Verb::Roll {
             self.rolled = true;
+            // A roll that brings no other id keeps the one it was asked for.
+            if self.new.handle.is_none() {
+                self.new.handle = self.old.handle.clone();
+            }
             self.accept_revocation(scene);
         }
         if self.new.secrets.is_empty() {

@@ -65,18 +65,7 @@ impl Run {
             }
         };
         let id = &planned.id;
-        let tries =
-            planned.phases.contains(&Phase::ProveOld) && machine.stopped_before_revoke.is_none();
-        let revoked = matches!(machine.revoke, Revoke::Accepted);
-        if tries && !ended && (!revoked || one.old.verdict == Verdict::Alive) {
-            let wider = wider_way(planned, kind, machine);
-            let what = format!("revoke the old {id}{}", wider.unwrap_or_default());
-            todo.push(by_hand(what, &kind.can.revoke_by_hand));
-        } else if tries && let Some(why) = &machine.half_revoked {
-            let what = format!(
-                "finish the revocation of {id}, of which a step was left: {}",
-                in_words(why)
-            );
+        if let Some(what) = to_revoke(planned, kind, machine, (ended, one.old.verdict)) {
             todo.push(by_hand(what, &kind.can.revoke_by_hand));
         }
         if one.new.planned && one.new.state == NewState::NotIssued {
@@ -140,6 +129,25 @@ impl Run {
             }
         })
     }
+}
+
+/// What a person has to end.
+fn to_revoke(
+    planned: &Planned,
+    kind: &PlannedKind,
+    machine: &Machine,
+    (ended, said): (bool, Verdict),
+) -> Option<String> {
+    let id = &planned.id;
+    if !planned.phases.contains(&Phase::ProveOld) || machine.stopped_before_revoke.is_some() {
+        return None;
+    }
+    if !ended && (machine.revoke != Revoke::Accepted || said == Verdict::Alive) {
+        let wider = wider_way(planned, kind, machine).unwrap_or_default();
+        return Some(format!("revoke the old {id}{wider}"));
+    }
+    let why = in_words(machine.half_revoked.as_ref()?);
+    Some(format!("finish the revocation of {id}, of which a step was left: {why}"))
 }
 
 /// The option that would have allowed a way of revoking it that ends more than it.

@@ -6,12 +6,13 @@ use super::super::call::{
 use super::super::capability::Limits;
 use super::super::credential::{Machine, Purpose};
 use super::super::plan::Acting;
-use super::super::queue::{Account, Lane};
-use super::super::scene::Want;
+use super::super::queue::{Account, Lane, Taken};
+use super::super::scene::{Scene, Want};
 use super::{Item, Outstanding, Run};
 
 /// What is done on this machine has no limits but the queue's own.
-const LOCAL: Limits = Limits { in_flight: u32::MAX, calls: None, revoke: None, refused: None };
+const LOCAL: Limits =
+    Limits { in_flight: u32::MAX, calls: None, revoke: None, refused: None, batch: None };
 
 impl Run {
     pub(super) fn push_local(&mut self, lane: Lane, subject: Option<Subject>, purpose: Purpose) {
@@ -35,16 +36,17 @@ impl Run {
         let acting = self.scene(subject, |scene, machine| {
             let address = scene.kind.provider.clone();
             let acting = scene.acting_name(machine, &want.purpose)?;
-            let forbidden = want.lane.forbidden(&scene.kind.limits);
-            Some((Account { address, acting }, scene.kind.limits.clone(), forbidden))
+            let lane = lane(scene, &want);
+            let forbidden = lane.forbidden(&scene.kind.limits);
+            Some((Account { address, acting }, scene.kind.limits.clone(), (lane, forbidden)))
         });
         match acting.flatten() {
-            Some((account, limits, false)) => {
+            Some((account, limits, (lane, false))) => {
                 let account = self.queue.account(&account, &limits);
                 let item = self.item(Some(subject), want.purpose, false);
-                self.queue.push(account, want.lane, item, self.now);
+                self.queue.push(account, lane, item, self.now);
             }
-            Some((.., true)) => {
+            Some((.., (_, true))) => {
                 let account = self.queue.account(&Account::local(), &LOCAL);
                 let item = self.item(Some(subject), want.purpose, true);
                 self.queue.push(account, want.lane, item, self.now);
@@ -54,14 +56,19 @@ impl Run {
     }
 
     /// The call for an item, or why it cannot be made.
-    pub(super) fn make(&self, account: usize, item: &Item) -> Result<Call, Why> {
+    pub(super) fn make(&self, taken: &Taken<Item>) -> Result<Call, Why> {
+        let item = &taken.item;
         if item.forbidden {
             return Err(Reason::Unsupported.into());
         }
-        let task = self.task(item).ok_or(Reason::MissingValue)?;
+        let mut task = self.task(item).ok_or(Reason::MissingValue)?;
+        if let (Task::Ask(request), Some(seat)) = (&mut task, taken.seat) {
+            seat.batch.mark(&mut request.values);
+        }
         let planned = item.subject.and_then(|subject| self.plan.planned(subject));
         let segment = planned.map_or_else(|| "local".to_owned(), |one| one.segment.clone());
-        let call = Call { subject: item.subject, segment, account: self.queue.name(account), task };
+        let call =
+            Call { subject: item.subject, segment, account: self.queue.name(taken.account), task };
         if self.journal_lost.is_some() && call.makes() {
             return Err(Reason::NotRecorded.into());
         }
@@ -98,7 +105,7 @@ impl Run {
     pub(super) fn leave_for(
         &mut self,
         id: CallId,
-        (account, lane, item): (usize, Lane, Item),
+        Taken { account, lane, seat, item }: Taken<Item>,
         call: &Call,
     ) {
         let borrowed = self.borrowed(item.subject, call);
@@ -112,7 +119,7 @@ impl Run {
             machine.sent(&item.purpose);
         }
         let (harmless, person) = (call.harmless(), call.asks_a_person());
-        let call = Outstanding { item, account, lane, harmless, person, borrowed, attempt };
+        let call = Outstanding { item, account, lane, seat, harmless, person, borrowed, attempt };
         self.outstanding.insert(id, call);
     }
 
@@ -145,7 +152,7 @@ impl Run {
             self.answered_after_all(id, answer);
             return;
         };
-        self.queue.answered(call.account, self.now);
+        self.queue.answered(call.account, call.seat, self.now);
         for admin in &call.borrowed {
             if self.tally.give_back(*admin) {
                 self.dirty.insert(*admin);
@@ -153,7 +160,7 @@ impl Run {
         }
         match &answer {
             Answer::Fault(Fault::Throttled(wait)) => {
-                self.queue.throttle(call.account, *wait, self.now);
+                self.queue.throttle(call.account, call.seat, *wait, self.now);
             }
             Answer::Fault(Fault::Unknown(_)) if !call.harmless => {
                 self.unknown.insert(id, call.clone());
@@ -219,6 +226,17 @@ impl Run {
         if closed {
             self.wake_dependants(subject);
         }
+    }
+}
+
+/// The lane of something that is wanted: what its provider ends many of in one request goes with
+/// the others.
+fn lane(scene: &Scene<'_>, want: &Want) -> Lane {
+    let Purpose::Revoke { way, .. } = want.purpose else { return want.lane };
+    let way = scene.ways(Verb::Revoke).get(usize::from(way));
+    match scene.kind.limits.batch {
+        Some(_) if way.is_some_and(|way| way.batch) => Lane::KillTogether,
+        _ => want.lane,
     }
 }
 

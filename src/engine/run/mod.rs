@@ -11,10 +11,11 @@ mod people;
 mod roles;
 mod sight;
 
+use super::batch::Seat;
 use super::call::{Answer, Call, CallId, Event, Fault, SecretId, Subject, Time, Told, Wall, What};
 use super::credential::{Machine, Purpose, Try};
 use super::plan::Plan;
-use super::queue::{Lane, Queue};
+use super::queue::{Lane, Queue, Taken};
 use super::scene::{ActorState, RoleState, Scene, SightState, Want};
 use super::sweep::Lists;
 use around::Tally;
@@ -53,6 +54,8 @@ struct Outstanding {
     item: Item,
     account: usize,
     lane: Lane,
+    /// Its place in a request that others share.
+    seat: Option<Seat>,
     harmless: bool,
     /// A person must answer; nobody waits for it to leave.
     person: bool,
@@ -246,17 +249,18 @@ impl Run {
                     .and_then(|subject| machines.get(subject.0 as usize))
                     .is_none_or(|machine| machine.wants(&item.purpose, item.mark))
             };
-            let (account, lane, item) = self.queue.pop(self.now, wanted)?;
+            let taken = self.queue.pop(self.now, wanted)?;
             let id = CallId(self.next_call);
             self.next_call += 1;
-            match self.make(account, &item) {
+            match self.make(&taken) {
                 Ok(call) => {
-                    self.leave_for(id, (account, lane, item), &call);
+                    self.leave_for(id, taken, &call);
                     return Some((id, call));
                 }
                 // Its parties went away while it stood in line, or it may not be made any more.
                 Err(why) => {
-                    self.queue.answered(account, self.now);
+                    let Taken { account, seat, item, .. } = taken;
+                    self.queue.answered(account, seat, self.now);
                     self.take(id, &item, Answer::Fault(Fault::Refused(why)));
                     self.settle();
                 }

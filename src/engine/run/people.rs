@@ -115,7 +115,7 @@ impl Run {
             .collect();
         for (id, call) in again {
             self.outstanding.remove(&id);
-            self.queue.answered(call.account, self.now);
+            self.queue.answered(call.account, call.seat, self.now);
             for admin in &call.borrowed {
                 self.tally.give_back(*admin);
             }

@@ -60,6 +60,7 @@ pub(super) fn ways(kind: &str) -> BTreeMap<Verb, Vec<Way>> {
                 privilege: operation.privilege().map(str::to_owned),
                 blast: None,
                 person: false,
+                batch: false,
             });
         }
         if let Some(last) = ways.last_mut() {

@@ -22,6 +22,16 @@ enum Onward {
     Lost,
 }
 
+/// How far a list was read: rows that its conditions leave out count, or a page of them alone
+/// would look like the end.
+struct Read {
+    page: usize,
+    /// Rows of this page.
+    here: usize,
+    /// Rows of all pages so far.
+    rows: usize,
+}
+
 impl SpecProvider {
     /// Reads a list to its end, beginning with the answer to its first page. What cannot be read
     /// to the end is told as such: nothing in it is unique then.
@@ -34,15 +44,17 @@ impl SpecProvider {
     ) -> Answer {
         let mut rows = Vec::new();
         let mut answered = first;
+        let mut read = Read { page: 0, here: 0, rows: 0 };
         for page in 0..PAGES_MAX {
             match page_rows(scene, call, &answered) {
                 Ok((found, complete)) => {
-                    let empty = found.is_empty();
                     rows.extend(found);
                     if !complete {
                         return Answer::Found { rows, complete: false };
                     }
-                    match onward(call, &answered, &rendered, page, empty) {
+                    let here = call.all_rows(&answered).map_or(0, |all| all.len());
+                    read = Read { page, here, rows: read.rows + here };
+                    match onward(call, &answered, &rendered, &read) {
                         Onward::End => return Answer::Found { rows, complete: true },
                         Onward::Lost => return Answer::Found { rows, complete: false },
                         Onward::To(url) => rendered.url = url,
@@ -134,13 +146,7 @@ fn row(
     Some(if echo { Err(Reason::Echo) } else { Ok(row) })
 }
 
-fn onward(
-    call: &CallSpec,
-    answered: &Answered,
-    rendered: &Rendered,
-    page: usize,
-    empty: bool,
-) -> Onward {
+fn onward(call: &CallSpec, answered: &Answered, rendered: &Rendered, read: &Read) -> Onward {
     let at = |pointer: &crate::provider::spec::predicate::Pointer| {
         answered.json().and_then(|json| pointer.of(json))
     };
@@ -156,10 +162,11 @@ fn onward(
                 None => Onward::End,
             }
         }
-        Some(Next::Page { .. }) if empty => Onward::End,
+        Some(Next::Page { .. } | Next::Offset(_)) if read.here == 0 => Onward::End,
         Some(Next::Page { query, first }) => {
-            turned(rendered, query, &(u64::from(*first) + page as u64 + 1).to_string())
+            turned(rendered, query, &(u64::from(*first) + read.page as u64 + 1).to_string())
         }
+        Some(Next::Offset(query)) => turned(rendered, query, &read.rows.to_string()),
         Some(Next::Url(pointer)) => follow(at(pointer).and_then(as_text), rendered),
         Some(Next::Link(relation)) => {
             let header = answered.headers.get("link");

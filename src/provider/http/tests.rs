@@ -132,6 +132,13 @@ const NOW_MS: i64 = 1_795_262_400_000;
 
 impl Stage {
     async fn set(answer: impl Fn(&Heard) -> Response<AxumBody> + Send + Sync + 'static) -> Self {
+        Self::of(FILE, answer).await
+    }
+
+    async fn of(
+        file: &str,
+        answer: impl Fn(&Heard) -> Response<AxumBody> + Send + Sync + 'static,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let heard: Arc<Mutex<Vec<Heard>>> = Arc::default();
@@ -156,7 +163,7 @@ impl Stage {
             }
         });
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { resolved: resolved(&format!("http://{address}/v1/")), heard }
+        Self { resolved: resolved(file, &format!("http://{address}/v1/")), heard }
     }
 
     fn heard(&self) -> Vec<Heard> {
@@ -174,9 +181,9 @@ impl Stage {
     }
 }
 
-fn resolved(base: &str) -> Resolved {
+fn resolved(file: &str, base: &str) -> Resolved {
     let mut catalog = Catalog::default();
-    catalog.add(FILE, "acme.toml").unwrap_or_else(|errors| panic!("{errors:#?}"));
+    catalog.add(file, "acme.toml").unwrap_or_else(|errors| panic!("{errors:#?}"));
     let at = ProviderAt {
         id: "acme".into(),
         file: "acme".into(),
@@ -469,6 +476,33 @@ async fn a_list_that_cannot_be_read_to_its_end_says_so() {
     assert_refused(stage.call(Verb::Find, 0, json!({})).await, Reason::Echo);
 }
 
+/// Rows that the conditions leave out are no end of the list, and they count.
+#[tokio::test]
+async fn a_list_is_read_by_page_and_by_offset_past_rows_that_are_left_out() {
+    for (next, asked) in [
+        (r#"{ page = "page", first = 1 }"#, ["", "&page=2", "&page=3", "&page=4"]),
+        (r#"{ offset = "skip" }"#, ["", "&skip=2", "&skip=3", "&skip=4"]),
+    ] {
+        let file = FILE.replace(r#"{ query = "after", from = "/last", more = "/more" }"#, next);
+        let pages = [&["a", "b"][..], &["c"], &["main"], &[]].map(|projects| {
+            let row = |project: &&str| json!({ "id": "k", "project": project });
+            json!({ "data": projects.iter().map(row).collect::<Vec<_>>() })
+        });
+        let stage = Stage::of(
+            &file,
+            behind_login(move |heard| {
+                let is = |end: &&str| !end.is_empty() && heard.uri.ends_with(*end);
+                answer(200, pages[asked.iter().position(|end| is(&end)).unwrap_or(0)].clone())
+            }),
+        )
+        .await;
+        let reply = stage.call(Verb::Find, 0, json!({})).await;
+        let Answer::Found { rows, complete } = reply.answer else { panic!("{:?}", reply.answer) };
+        assert_eq!((rows.len(), complete), (1, true), "{next}");
+        assert_eq!(stage.heard().len(), 1 + asked.len(), "a login and all pages");
+    }
+}
+
 #[tokio::test]
 async fn garbage_redirects_and_refusals_of_a_change() {
     let stage = Stage::set(behind_login(|_| {
@@ -536,7 +570,7 @@ async fn a_body_without_end_is_not_read() {
 
 #[tokio::test]
 async fn what_never_left_is_told_from_what_may_have_happened() {
-    let closed = resolved("http://127.0.0.1:1/");
+    let closed = resolved(FILE, "http://127.0.0.1:1/");
     let at = |verb| At {
         provider: "acme".into(),
         kind: "api-key".into(),
@@ -561,7 +595,7 @@ async fn what_never_left_is_told_from_what_may_have_happened() {
             let _ = tokio::io::AsyncReadExt::read(&mut socket, &mut buffer).await;
         }
     });
-    let gone = resolved(&format!("http://{address}"));
+    let gone = resolved(FILE, &format!("http://{address}"));
     let provider = gone.provider("acme").expect("there");
     let reply = provider.call(&at(Verb::Probe), &Values::new(), &secrets()).await;
     assert_eq!(saw(reply), Liveness::Unclear(Reason::Reset.into()));
@@ -629,7 +663,7 @@ async fn a_short_lived_token_is_renewed_before_it_ends() {
 
 #[tokio::test]
 async fn made_up_credentials_look_right_and_are_nobodys() {
-    let resolved = resolved("http://127.0.0.1:1/");
+    let resolved = resolved(FILE, "http://127.0.0.1:1/");
     let provider = resolved.provider("acme").expect("there");
     let mut real = acting("api-key", &[("name", "kept")], OLD).parts;
     provider.split("api-key", &mut real);
@@ -677,8 +711,14 @@ impl crate::provider::Driver for Native {
             again: true,
             secret_in_url: false,
         };
-        let way =
-            Way { steps: vec![step], seen: Sure::Run, privilege: None, blast: None, person: false };
+        let way = Way {
+            steps: vec![step],
+            seen: Sure::Run,
+            privilege: None,
+            blast: None,
+            person: false,
+            batch: false,
+        };
         BTreeMap::from([
             (Verb::Probe, vec![way.clone()]),
             (Verb::Revoke, vec![way.clone()]),

@@ -51,6 +51,8 @@ pub(crate) enum Next {
     Link(String),
     /// The query parameter `query` counts from `first`, until a page is empty.
     Page { query: String, first: u32 },
+    /// The query parameter counts the rows read so far, until a page is empty.
+    Offset(String),
 }
 
 /// What a row tells of a secret without holding it.
@@ -269,20 +271,25 @@ impl Next {
         let query = next.string("query").map(|text| (*text.get_ref()).to_owned());
         let page = next.string("page").map(|text| (*text.get_ref()).to_owned());
         let link = next.string("link").map(|text| (*text.get_ref()).to_owned());
+        let offset = next.string("offset").map(|text| (*text.get_ref()).to_owned());
         let first = next.number("first");
         let span = next.span.clone();
         next.finish();
-        let read = match (query, from, url, link, page) {
-            (Some(query), Some(from), None, None, None) => Some(Self::Cursor { query, from, more }),
-            (None, None, Some(url), None, None) => Some(Self::Url(url)),
-            (None, None, None, Some(link), None) => Some(Self::Link(link)),
-            (None, None, None, None, Some(query)) => {
+        let read = match (query, from, url, link, page, offset) {
+            (Some(query), Some(from), None, None, None, None) => {
+                Some(Self::Cursor { query, from, more })
+            }
+            (None, None, Some(url), None, None, None) => Some(Self::Url(url)),
+            (None, None, None, Some(link), None, None) => Some(Self::Link(link)),
+            (None, None, None, None, Some(query), None) => {
                 Some(Self::Page { query, first: first.unwrap_or(1) })
             }
+            (None, None, None, None, None, Some(query)) => Some(Self::Offset(query)),
             _ => None,
         };
         if read.is_none() {
-            let hint = "write { query, from, more }, { url }, { link } or { page, first }";
+            let hint =
+                "write { query, from, more }, { url }, { link }, { page, first } or { offset }";
             table.errors.hinted(span, "this is no way to go on with a list", hint);
         }
         read

@@ -16,7 +16,7 @@ use super::reader::{Errors, Node, Table, items, rate, string, to_json};
 use super::shape::Shape;
 use super::verb::Reading;
 use super::{Base, Spec};
-use crate::engine::capability::{Limits, Rate, Var};
+use crate::engine::capability::{BatchLimit, Limits, Rate, Var};
 
 /// What stands in a file while its errors are collected; `None` where nothing can be understood.
 pub(crate) fn read(text: &str, file: &str, sha256: String, errors: &Errors<'_>) -> Option<Spec> {
@@ -129,23 +129,39 @@ fn var(table: &Table<'_>) -> Var {
 const IN_FLIGHT: u32 = 4;
 
 fn limits(top: &Table<'_>) -> Limits {
-    let mut limits = Limits { in_flight: IN_FLIGHT, calls: None, revoke: None, refused: None };
+    let mut limits =
+        Limits { in_flight: IN_FLIGHT, calls: None, revoke: None, refused: None, batch: None };
     let Some(inner) = top.table("limits") else { return limits };
-    let read = |key| -> Option<Rate> {
-        let text = inner.string(key)?;
-        let found = rate(text.get_ref());
-        if found.is_none() {
-            inner.errors.hinted(text.span(), format!("`{key}` is no rate"), "write `60/m`");
-        }
-        found
-    };
     if let Some(in_flight) = inner.number("in_flight") {
         limits.in_flight = in_flight.max(1);
     }
-    (limits.calls, limits.revoke) = (read("calls"), read("revoke"));
-    limits.refused = read("refused");
+    (limits.calls, limits.revoke) = (rate_of(&inner, "calls"), rate_of(&inner, "revoke"));
+    limits.refused = rate_of(&inner, "refused");
+    limits.batch = batch(&inner);
     inner.finish();
     limits
+}
+
+/// Requests that end many credentials at once.
+fn batch(limits: &Table<'_>) -> Option<BatchLimit> {
+    let inner = limits.table("batch")?;
+    inner.demand("size");
+    inner.demand("rate");
+    let found = BatchLimit {
+        size: inner.number("size").unwrap_or(1).max(1),
+        rate: rate_of(&inner, "rate").unwrap_or(Rate { count: 1, per_ms: 1_000 }),
+    };
+    inner.finish();
+    Some(found)
+}
+
+fn rate_of(table: &Table<'_>, key: &'static str) -> Option<Rate> {
+    let text = table.string(key)?;
+    let found = rate(text.get_ref());
+    if found.is_none() {
+        table.errors.hinted(text.span(), format!("`{key}` is no rate"), "write `60/m`");
+    }
+    found
 }
 
 fn base(top: &Table<'_>, scope: &Scope<'_>) -> Base {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::checksum::CHECKSUMS;
 use super::marker::{Party, reserved};
 use super::reader::{Node, Table, string};
 use super::shape::Shape;
@@ -44,7 +45,7 @@ impl Head {
         table: &Table<'a>,
         raw: &BTreeMap<&'a str, &'a DeTable<'a>>,
     ) -> Self {
-        let shape = shape(table, "shape", Shape::anchored);
+        let shape = summed(table, shape(table, "shape", Shape::anchored));
         let like = shape_like(table);
         let mut parts = parts(table);
         for group in [&shape, &like].into_iter().flatten().flat_map(Shape::groups) {
@@ -196,6 +197,16 @@ fn shape(
     read(text.get_ref())
         .map_err(|wrong| table.errors.add(text.span(), format!("bad `{key}`: {wrong}"), None))
         .ok()
+}
+
+/// The shape with the checksum that its values carry.
+fn summed(table: &Table<'_>, shape: Option<Shape>) -> Option<Shape> {
+    let at = table.get("checksum").map(Node::span);
+    let Some(checksum) = table.word("checksum", &CHECKSUMS) else { return shape };
+    let read = shape
+        .ok_or_else(|| "a `like` identifies nothing: a checksum belongs to a `shape`".to_owned())
+        .and_then(|shape| shape.with_checksum(checksum));
+    read.map_err(|wrong| table.errors.add(at.unwrap_or(0..0), wrong, None)).ok()
 }
 
 fn shape_like(table: &Table<'_>) -> Option<Shape> {

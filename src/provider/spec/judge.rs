@@ -236,6 +236,15 @@ impl CallSpec {
         answered: &'v Answered,
         vars: Vars<'_>,
     ) -> Option<Vec<&'v Value>> {
+        let mut rows = self.all_rows(answered)?;
+        rows.retain(|row| {
+            self.conditions.iter().all(|(pointer, matcher)| matcher.holds(pointer.of(row), vars))
+        });
+        Some(rows)
+    }
+
+    /// Every row of a page, whatever its conditions leave of them.
+    pub(crate) fn all_rows<'v>(&self, answered: &'v Answered) -> Option<Vec<&'v Value>> {
         let json = answered.json()?;
         let Some(pointer) = &self.rows else { return Some(vec![json]) };
         let mut rows = Vec::new();
@@ -249,9 +258,6 @@ impl CallSpec {
         if rows.is_empty() && pointer.all(json).is_empty() && !pointer.0.contains('*') {
             return None;
         }
-        rows.retain(|row| {
-            self.conditions.iter().all(|(pointer, matcher)| matcher.holds(pointer.of(row), vars))
-        });
         Some(rows)
     }
 }

@@ -204,6 +204,7 @@ fn way_of(spec: &Spec, kind: &Kind, verb: Verb, way: &WaySpec) -> Way {
         privilege: way.needs.clone(),
         blast: way.blast.clone(),
         person: false,
+        batch: false,
     }
 }
 

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::engine::capability::{Limits, Var};
 
 pub(crate) mod call;
+mod checksum;
 mod example;
 mod file;
 mod head;

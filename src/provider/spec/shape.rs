@@ -9,6 +9,7 @@ use rand::seq::IndexedRandom;
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 use zeroize::Zeroizing;
 
+use super::checksum::Checksum;
 use super::predicate::Pattern;
 
 /// How much longer than its minimum an open repetition is drawn: long enough that a made-up value
@@ -21,6 +22,7 @@ pub(crate) struct Shape {
     pattern: Pattern,
     hir: Hir,
     within: OnceLock<Option<regex::Regex>>,
+    checksum: Option<Checksum>,
 }
 
 impl Shape {
@@ -51,7 +53,20 @@ impl Shape {
     fn new(text: &str) -> Result<Self, String> {
         let pattern = Pattern::new(text)?;
         let hir = regex_syntax::parse(text).map_err(|error| error.to_string())?;
-        Ok(Self { pattern, hir, within: OnceLock::new() })
+        Ok(Self { pattern, hir, within: OnceLock::new(), checksum: None })
+    }
+
+    /// The same, of values that also carry a checksum.
+    ///
+    /// # Errors
+    /// Where the shape leaves no room for one.
+    pub(crate) fn with_checksum(self, checksum: Checksum) -> Result<Self, String> {
+        let shape = Self { checksum: Some(checksum), ..self };
+        let sample = shape.sample(&BTreeMap::new(), &mut rand::rng());
+        match shape.matches(&sample) {
+            true => Ok(shape),
+            false => Err("the shape does not allow the characters of this checksum".into()),
+        }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -59,10 +74,11 @@ impl Shape {
     }
 
     pub(crate) fn matches(&self, value: &str) -> bool {
-        self.pattern.matches(value)
+        self.pattern.matches(value) && self.checksum.is_none_or(|checksum| checksum.holds(value))
     }
 
-    /// Where values of this shape stand in a text: none begins or ends within a word.
+    /// Where values of this shape stand in a text: none begins or ends within a word, and none has
+    /// a wrong checksum.
     pub(crate) fn find(&self, text: &str) -> Vec<Range<usize>> {
         let within = self.within.get_or_init(|| {
             let bare = unanchored(&self.hir).to_string();
@@ -79,7 +95,9 @@ impl Shape {
                 break;
             }
             at = value.end();
-            found.push(value.range());
+            if self.checksum.is_none_or(|checksum| checksum.holds(value.as_str())) {
+                found.push(value.range());
+            }
         }
         found
     }
@@ -107,7 +125,7 @@ impl Shape {
     ) -> Zeroizing<String> {
         let mut value = Zeroizing::new(String::with_capacity(256));
         draw(&self.hir, keep, random, &mut value);
-        value
+        self.checksum.and_then(|checksum| checksum.corrected(&value)).unwrap_or(value)
     }
 }
 

@@ -1,0 +1,95 @@
+//! Why a request brought no answer that says yes or no.
+
+use std::error::Error;
+use std::io;
+
+use crate::engine::call::{Answer, Fault, Liveness, Reason, Values, Why};
+
+/// What went wrong, in closed words.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// It certainly never left.
+    #[error("the request was not sent")]
+    NotSent(Why),
+    /// It left, and what became of it is not known.
+    #[error("the answer was lost")]
+    Lost(Why),
+    /// Later; milliseconds where GitHub said how long.
+    #[error("GitHub asked to wait")]
+    Throttled(Option<u64>),
+    /// GitHub, or a rule of ours, said no.
+    #[error("the request was refused")]
+    Refused(Why),
+}
+
+impl Failure {
+    /// A rule of ours said no before anything was sent.
+    pub(super) fn refused(reason: Reason) -> Self {
+        Self::Refused(reason.into())
+    }
+
+    /// As the answer to a request that changes something, or lists.
+    pub(super) fn fault(self) -> Fault {
+        match self {
+            Self::NotSent(why) => Fault::NotSent(why),
+            Self::Lost(why) => Fault::Unknown(why),
+            Self::Throttled(wait) => Fault::Throttled(wait),
+            Self::Refused(why) => Fault::Refused(why),
+        }
+    }
+
+    /// As the answer to a probe: never a verdict.
+    pub(super) fn of_probe(self) -> Answer {
+        match self {
+            Self::Throttled(wait) => Answer::Fault(Fault::Throttled(wait)),
+            Self::NotSent(why) => Answer::Fault(Fault::NotSent(why)),
+            Self::Lost(why) | Self::Refused(why) => {
+                Answer::Saw(Liveness::Unclear(why), Values::new())
+            }
+        }
+    }
+}
+
+/// octocrab wraps what its transport says; before the connection stood, nothing can have been sent.
+impl From<octocrab::Error> for Failure {
+    fn from(error: octocrab::Error) -> Self {
+        let transport = chain(&error).find_map(|cause| cause.downcast_ref::<reqwest::Error>());
+        let Some(transport) = transport else {
+            // octocrab did not make a request of it.
+            return Self::refused(Reason::Unexpected);
+        };
+        if transport.is_builder() {
+            return Self::refused(Reason::Unexpected);
+        }
+        if !transport.is_connect() {
+            let reason = if transport.is_timeout() { Reason::Timeout } else { Reason::Reset };
+            return Self::Lost(reason.into());
+        }
+        let reason = if chain(transport).any(|cause| cause.to_string() == "dns error") {
+            Reason::Dns
+        } else if chain(transport).any(is_tls) {
+            Reason::Tls
+        } else if transport.is_timeout() {
+            Reason::Timeout
+        } else {
+            Reason::Connect
+        };
+        Self::NotSent(reason.into())
+    }
+}
+
+/// An `io::Error` hides what it wraps from `source`, and some wrap another.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let inner = || error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>() || inner().is_some_and(|inner| is_tls(inner))
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self::refused(reason)
+    }
+}
