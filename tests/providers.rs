@@ -61,6 +61,7 @@ files! {
     anthropic = "anthropic",
     aws_iam = "aws-iam",
     cloudflare = "cloudflare",
+    django = "django",
     github = "github",
     gitlab = "gitlab",
     google_oauth = "google-oauth",
@@ -70,6 +71,7 @@ files! {
     openrouter = "openrouter",
     redis = "redis",
     slack = "slack",
+    web_session = "web-session",
     wordpress = "wordpress",
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rotate::child::Environment;
 use rotate::drive::{Nobody, clock, drive, wall};
 use rotate::engine::call::{PlaceState, Reason, Why};
 use rotate::engine::plan::Plan;
@@ -73,7 +74,13 @@ pub(crate) async fn contain(text: &str, folder: &Path, clients: &Arc<Clients>) -
     let header = Header::of(&plan, wall()).expect("a header");
     let journal = Journal::create(&state, &header, &[]).expect("a journal");
     drop(header);
-    let world = LiveWorld::new(&plan, providers, stores, state.keys(), Commands::Allowed);
+    let world = LiveWorld::new(
+        &plan,
+        providers,
+        stores,
+        state.keys(),
+        Commands::Allowed(Environment::default()),
+    );
     let told = unbounded_channel().1;
     let driven = drive(plan, journal, &world, told, Nobody).await.expect("a run");
     let report = driven.close().expect("a report");

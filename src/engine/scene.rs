@@ -164,14 +164,13 @@ impl Scene<'_> {
         }
     }
 
-    /// The admin of this name; where only one is given it serves for every name.
+    /// The admin of this name, or the one that was given without a name; a call that names none
+    /// takes the only one there is. One that was given under another name serves for that alone.
     pub(super) fn admin(&self, name: &str) -> Option<Acting> {
         let admins = &self.planned.admins;
-        admins
-            .get(name)
-            .or_else(|| admins.get(""))
-            .copied()
-            .or_else(|| if admins.len() == 1 { admins.values().next().copied() } else { None })
+        admins.get(name).or_else(|| admins.get("")).copied().or_else(|| {
+            admins.values().next().copied().filter(|_| name.is_empty() && admins.len() == 1)
+        })
     }
 
     /// The party that stands under a name in a step's markers.
@@ -390,9 +389,15 @@ impl Scene<'_> {
         lists_labels(self.kind)
     }
 
-    /// Without labels, an issue waits for the list that shows what was there before.
+    /// Without labels, an issue waits for the list that shows what was there before; not for one
+    /// whose admin the inventory does not name.
     pub(super) fn list_is_awaited(&self) -> bool {
-        !self.lists_labels() && self.lists.before_is_pending(self.subject)
+        let mut steps = self.ways(Verb::Find).iter().take(1).flat_map(|way| &way.steps);
+        let readable = steps.all(|step| match &step.actor {
+            Actor::Admin(name) => self.admin(name.as_deref().unwrap_or_default()).is_some(),
+            _ => true,
+        });
+        readable && !self.lists_labels() && self.lists.before_is_pending(self.subject)
     }
 
     /// What an issue made whose answer was lost: by its label, else the one new handle.

@@ -27,6 +27,7 @@ pub const BUILTIN: &[(&str, &str)] = builtin![
     "anthropic",
     "aws-iam",
     "cloudflare",
+    "django",
     "github",
     "gitlab",
     "google-oauth",
@@ -36,6 +37,7 @@ pub const BUILTIN: &[(&str, &str)] = builtin![
     "openrouter",
     "redis",
     "slack",
+    "web-session",
     "wordpress",
 ];
 

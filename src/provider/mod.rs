@@ -16,11 +16,14 @@ pub mod http;
 mod native;
 pub mod oauth;
 mod redis;
+mod session;
 pub mod spec;
+mod stream;
 
 pub use self::aws_iam::AwsIam;
 pub use self::github::Github;
 pub use self::redis::Redis;
+pub use self::session::WebSession;
 pub use client::{Clients, NoClient, SharedClients};
 
 /// One credential taking part in a call, with its bytes.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::catalog::Catalog;
 use super::http::Now;
 use super::oauth::Oauth;
-use super::{AwsIam, Github, Redis, SharedClients};
+use super::{AwsIam, Github, Redis, SharedClients, WebSession};
 
 impl Catalog {
     /// Registers every native driver of this crate. One that needs more of its caller (a person to
@@ -18,6 +18,7 @@ impl Catalog {
             .with_driver("github", Arc::new(Github::new(clients())))
             .with_driver("oauth", Arc::new(Oauth::new(clients(), None)))
             .with_driver("redis", Arc::new(Redis::new()))
+            .with_driver("session", Arc::new(WebSession::new(clients())))
     }
 }
 

@@ -47,23 +47,19 @@ pub(crate) fn mariadb() -> Option<Mariadb> {
         command.current_dir(folder.path()).stdin(Stdio::null());
         command
     };
-    // What mariadb-install-db does, without the client's programs that it looks for.
+    // What `mariadb-install-db` does, which needs programs of the client's package besides.
     fs::create_dir(&data).unwrap();
-    let mut tables = "CREATE DATABASE mysql;\nUSE mysql;\n".to_owned();
-    for file in ["mysql_system_tables.sql", "mysql_system_tables_data.sql"] {
-        tables += &fs::read_to_string(base.join("share/mysql").join(file)).unwrap();
-    }
-    let bootstrap = folder.path().join("bootstrap.sql");
-    fs::write(&bootstrap, tables).unwrap();
+    let tables = folder.path().join("tables.sql");
+    fs::write(&tables, system_tables(&base)).unwrap();
     let made = run(base.join("sbin/mariadbd"))
         .args(["--no-defaults", "--bootstrap"])
+        .args(as_root())
         .arg(format!("--basedir={}", base.display()))
         .arg(format!("--datadir={}", data.display()))
-        .args(as_root())
-        .stdin(fs::File::open(bootstrap).unwrap())
+        .stdin(fs::File::open(&tables).unwrap())
         .output()
         .unwrap();
-    assert!(made.status.success(), "install: {}", String::from_utf8_lossy(&made.stderr));
+    assert!(made.status.success(), "bootstrap: {}", String::from_utf8_lossy(&made.stderr));
     let start = folder.path().join("start.sql");
     fs::write(
         &start,
@@ -98,13 +94,30 @@ fn as_root() -> Option<&'static str> {
     rustix::process::geteuid().is_root().then_some("--user=root")
 }
 
+/// The server's own tables. In a bootstrap a statement ends with its line.
+fn system_tables(base: &Path) -> String {
+    let mut script = "CREATE DATABASE mysql;\nUSE mysql;\nSET @skip_auth_anonymous=1;\n\
+                      SET @auth_root_socket=NULL;\n"
+        .to_owned();
+    for part in ["mysql_system_tables", "mysql_performance_tables", "mysql_system_tables_data"] {
+        let path = base.join("share/mysql").join(part).with_extension("sql");
+        script.push_str(&fs::read_to_string(path).unwrap());
+    }
+    script
+}
+
 /// Where it lies, and where its libraries do if they came with it.
 fn installation() -> Option<(PathBuf, Option<OsString>)> {
     if Path::new("/usr/sbin/mariadbd").is_file() {
         return Some(("/usr".into(), None));
     }
     let unpacked = cache().join("debian/usr");
-    let folders = fs::read_dir(unpacked.join("lib")).ok()?.flatten().map(|entry| entry.path());
-    let libraries = std::env::join_paths(folders).ok()?;
-    unpacked.join("sbin/mariadbd").is_file().then_some((unpacked, Some(libraries)))
+    if !unpacked.join("sbin/mariadbd").is_file() {
+        return None;
+    }
+    // A machine that had all its libraries got none.
+    let folders = fs::read_dir(unpacked.join("lib")).into_iter().flatten().flatten();
+    let libraries: Vec<PathBuf> = folders.map(|entry| entry.path()).collect();
+    let libraries = (!libraries.is_empty()).then(|| std::env::join_paths(libraries).unwrap());
+    Some((unpacked, libraries))
 }

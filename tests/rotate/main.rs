@@ -27,6 +27,7 @@ mod places;
 mod redis;
 mod rehearsal;
 mod role;
+mod session;
 mod signals;
 mod slack;
 mod whole;

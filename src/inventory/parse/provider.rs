@@ -111,8 +111,10 @@ impl Reader<'_> {
 }
 
 /// Addresses that drivers speak. A plain-text one carries secrets: on loopback only, except where
-/// the protocol's own network is plain by custom and the user says so by writing it.
-const SCHEMES: [&str; 4] = ["https", "http", "rediss", "redis"];
+/// the protocol's own network is plain by custom and the user says so by writing it. Databases
+/// are spoken to by TLS everywhere else, whatever their scheme; an SQLite file is this machine's.
+const SCHEMES: [&str; 9] =
+    ["https", "http", "rediss", "redis", "postgresql", "postgres", "mysql", "mariadb", "sqlite"];
 
 fn check_base(text: &str) -> Result<(), (&'static str, &'static str)> {
     let form = "write it like https://keys.example.com/v1";
@@ -157,6 +159,8 @@ mod tests {
             "http://localhost",
             "redis://10.0.0.1:6379",
             "rediss://cache.example.com",
+            "postgresql://db.example.com/desk",
+            "sqlite://localhost/srv/desk/site.sqlite3",
         ] {
             assert_eq!(check_base(good), Ok(()), "{good}");
         }

@@ -1,25 +1,15 @@
 //! One connection to one node, for one call: opened, used, closed. Nothing is pooled, because
 //! Redis binds the authentication to the connection.
 
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, Value};
-use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use url::{Host, Url};
+use url::Url;
 
 use crate::engine::call::{Fault, Reason, Why};
-use crate::provider::client::platform;
-
-/// Three SYN retransmissions; a node that needs more is down. The same figure as for HTTP.
-const CONNECT: Duration = Duration::from_secs(5);
+use crate::provider::stream::{encrypt, host, tcp};
 
 /// A node that answers an ACL command later than this is blocked by a script or by its disk.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -45,13 +35,8 @@ impl Link {
             _ => return Err(Fault::Refused(Reason::Unsupported.into())),
         };
         let host = host(url).ok_or(Fault::Refused(Reason::MissingValue.into()))?;
-        let stream = in_time(CONNECT, tcp(&host, url.port().unwrap_or(PORT))).await?;
-        if tls {
-            let stream = in_time(CONNECT, encrypt(stream, host)).await?;
-            Self::over(stream).await
-        } else {
-            Self::over(stream).await
-        }
+        let stream = tcp(&host, url.port().unwrap_or(PORT)).await?;
+        if tls { Self::over(encrypt(stream, host).await?).await } else { Self::over(stream).await }
     }
 
     async fn over<S>(stream: S) -> Result<Self, Fault>
@@ -140,38 +125,4 @@ fn shown(word: String) -> Option<String> {
 
 fn not_sent(reason: Reason) -> Fault {
     Fault::NotSent(reason.into())
-}
-
-/// An address in brackets is one only inside a URL. `url` leaves the host of a scheme it does not
-/// know as text, so an address has to be told from a name here.
-fn host(url: &Url) -> Option<String> {
-    match url.host()? {
-        Host::Ipv6(address) => Some(address.to_string()),
-        host => Some(host.to_string()),
-    }
-}
-
-async fn in_time<T>(
-    limit: Duration,
-    step: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, Fault> {
-    timeout(limit, step).await.unwrap_or(Err(not_sent(Reason::Timeout)))
-}
-
-async fn tcp(host: &str, port: u16) -> Result<TcpStream, Fault> {
-    let addresses: Vec<_> =
-        lookup_host((host, port)).await.map_err(|_| not_sent(Reason::Dns))?.collect();
-    if addresses.is_empty() {
-        return Err(not_sent(Reason::Dns));
-    }
-    TcpStream::connect(&addresses[..]).await.map_err(|_| not_sent(Reason::Connect))
-}
-
-/// The certificate is checked against the roots of the machine, as for HTTPS.
-async fn encrypt(stream: TcpStream, host: String) -> Result<TlsStream<TcpStream>, Fault> {
-    let failed = |_: io::Error| not_sent(Reason::Tls);
-    let name = ServerName::try_from(host).map_err(|_| not_sent(Reason::Tls))?;
-    let mut config = platform().map_err(|_| not_sent(Reason::Tls))?;
-    config.alpn_protocols.clear();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(failed)
 }

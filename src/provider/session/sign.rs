@@ -1,0 +1,161 @@
+//! Signing out, everywhere or here, and signing in.
+
+use http::Method;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::cookie::{Jar, handed};
+use super::page::Reception;
+use super::site::{Form, Site};
+use super::wire::{Answered, Failure};
+use crate::engine::call::{Reason, Why};
+use crate::provider::Acting;
+use crate::secret::Secret;
+
+/// How often a sign-out that hands us another living session is followed: once is a site that
+/// changes its ids, three times one that never ends.
+const FOLLOWED: usize = 3;
+
+/// What ended a session, or found it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The other side says so.
+    Said,
+    /// It was over before.
+    Before,
+}
+
+/// What a visitor shows: the cookie that this is about, and the one that its sessions have.
+#[derive(Clone, Copy)]
+pub(super) struct Cookies<'a> {
+    /// The credential's own.
+    pub(super) own: &'a str,
+    /// The session's: the same, but for a remember-me cookie.
+    pub(super) session: &'a str,
+}
+
+impl<'a> Cookies<'a> {
+    /// # Errors
+    /// [`Reason::MissingValue`] without a name.
+    pub(super) fn of(site: &Site<'a>) -> Result<Self, Failure> {
+        let own = site.demand("cookie")?;
+        Ok(Self { own, session: site.word("session_cookie").unwrap_or(own) })
+    }
+
+    /// What an answer hands us: another session than the one that was shown.
+    pub(super) fn handed(self, answered: &Answered, shown: &Secret) -> Vec<Secret> {
+        handed(&answered.headers, self.session, Some(shown))
+    }
+}
+
+/// Signs a session out at `path`, and every living session that the site hands us instead.
+///
+/// # Errors
+/// A refusal, where the session still lives after it.
+pub(super) async fn out(
+    site: &Site<'_>,
+    path: &str,
+    cookies: Cookies<'_>,
+    session: &Secret,
+) -> Result<Ended, Failure> {
+    let (first, mut given) =
+        once(site, path, Jar::of(cookies.own, session), session, cookies).await?;
+    for _ in 0..FOLLOWED {
+        let Some(next) = given.pop() else { return Ok(first) };
+        let jar = Jar::of(cookies.session, &next);
+        // A fresh id for a visitor whom nobody knows opens nothing: it is dropped.
+        if !matches!(site.receives(&jar).await, Ok((Reception::Known(_), _))) {
+            continue;
+        }
+        let (_, more) = once(site, path, jar, &next, cookies).await?;
+        given.extend(more);
+    }
+    let still_handed =
+        Why { reason: Reason::Refused, status: None, word: Some("handed-anew".into()) };
+    if given.is_empty() { Ok(first) } else { Err(Failure::Refused(still_handed)) }
+}
+
+/// One sign-out, and the sessions that were handed to us on the way.
+async fn once(
+    site: &Site<'_>,
+    path: &str,
+    mut jar: Jar,
+    session: &Secret,
+    cookies: Cookies<'_>,
+) -> Result<(Ended, Vec<Secret>), Failure> {
+    let mut given = Vec::new();
+    let mut form = Form::new();
+    let mut token = None;
+    if let Some(page) = site.word("csrf_page") {
+        let (found, answered) = site.fetch_token(page, &mut jar).await.map_err(Failure::before)?;
+        given.extend(cookies.handed(&answered, session));
+        token = found;
+    } else if cookies.own != cookies.session {
+        // A remember-me cookie is signed out through the session that it opens.
+        let answered = site.get(site.demand("page")?, &jar).await.map_err(Failure::before)?;
+        jar.take(&answered.headers);
+    }
+    if let (Some(name), Some(token)) = (site.word("csrf_field"), &token) {
+        form.push((name.to_owned(), text(token)?));
+    }
+    let method = match site.word("logout_method") {
+        Some("GET") => Method::GET,
+        Some("DELETE") => Method::DELETE,
+        _ => Method::POST,
+    };
+    let answered = site.submit(method, path, &jar, (&form, token.as_ref())).await?;
+    given.extend(cookies.handed(&answered, session));
+    if (200..400).contains(&answered.status) {
+        return Ok((Ended::Said, given));
+    }
+    let own = Jar::of(cookies.own, session);
+    match site.receives(&own).await {
+        Ok((Reception::Nobody(..), _)) => Ok((Ended::Before, given)),
+        _ => Err(answered.refusal(Reason::Refused)),
+    }
+}
+
+/// Signs in as an account, and gives the cookie that this is about.
+///
+/// # Errors
+/// A refusal of the account; a lost answer once the password was sent.
+pub(super) async fn r#in(
+    site: &Site<'_>,
+    cookies: Cookies<'_>,
+    account: &Acting,
+) -> Result<Secret, Failure> {
+    let path = site.demand("login")?;
+    let user = account.vars.get("username").and_then(Value::as_str).ok_or(Reason::MissingValue)?;
+    let password = account.parts.secret.get("secret").ok_or(Reason::MissingValue)?;
+    let mut jar = Jar::default();
+    // A site without a page there has no token either, and says so to the form.
+    let (token, _) = site.fetch_token(path, &mut jar).await.map_err(Failure::before)?;
+    let field = |name, usual| site.word(name).unwrap_or(usual).to_owned();
+    let mut form: Form = vec![
+        (field("user_field", "username"), Zeroizing::new(user.to_owned())),
+        (field("password_field", "password"), text(password)?),
+    ];
+    if let (Some(name), Some(token)) = (site.word("csrf_field"), &token) {
+        form.push((name.to_owned(), text(token)?));
+    }
+    let ticked = site.word("remember_field").filter(|_| cookies.own != cookies.session);
+    form.extend(ticked.map(|name| (name.to_owned(), Zeroizing::new("1".to_owned()))));
+    let answered = site.submit(Method::POST, path, &jar, (&form, token.as_ref())).await?;
+    jar.take(&answered.headers);
+    let refused = || answered.refusal(Reason::ActorRefused);
+    if answered.status >= 400 {
+        return Err(refused());
+    }
+    let cookie = jar.get(cookies.own).ok_or_else(refused)?.duplicate();
+    // A form that is shown again is a 200, and sites without users give everybody a session.
+    match site.receives(&Jar::of(cookies.own, &cookie)).await {
+        Ok((Reception::Nobody(..), _)) => Err(refused()),
+        _ => Ok(cookie),
+    }
+}
+
+/// Bytes of a secret as the text that a form takes.
+fn text(secret: &Secret) -> Result<Zeroizing<String>, Failure> {
+    let text = std::str::from_utf8(secret.expose()).map_err(|_| Reason::Unsupported)?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
