@@ -23,7 +23,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! `examples/contain.rs` is a whole program. It says, too, what the command does beyond these lines.
+//! `examples/contain.rs` is a whole program, and says what the command does beyond these lines.
 //!
 //! [`inventory`] and [`engine`] are pure: text and events in, types and calls out. [`drive`] is the
 //! only loop and the only reader of the run's clock; it writes every event to the [`journal`]
