@@ -3,7 +3,8 @@
 //! An item waits in the queue of its account (provider and acting credential). An account has so
 //! many calls in flight and so many in any window of time; revocations, requests that end
 //! many at once, and probes that we expect to be refused, have windows of their own per address.
-//! Revocations overtake everything. All operations cost O(log n); nothing that one address does holds up another.
+//! Revocations overtake everything. All operations cost O(log n); nothing that one address does
+//! holds up another.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -492,7 +492,7 @@ async fn a_list_is_read_by_page_and_by_offset_past_rows_that_are_left_out() {
             &file,
             behind_login(move |heard| {
                 let is = |end: &&str| !end.is_empty() && heard.uri.ends_with(*end);
-                answer(200, pages[asked.iter().position(|end| is(&end)).unwrap_or(0)].clone())
+                answer(200, pages[asked.iter().position(is).unwrap_or(0)].clone())
             }),
         )
         .await;
