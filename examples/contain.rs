@@ -55,9 +55,8 @@ pub(crate) async fn contain(
     let roles = [role.to_owned()];
     // The inventory, and what its providers can do.
     let text = Zeroizing::new(std::fs::read_to_string(inventory)?);
-    let (inventory, providers, commands) = read(inventory, &text)?;
+    let (mut inventory, providers, commands) = read(inventory, &text)?;
     let stores = stores(&text);
-    let mut inventory = inventory;
     stores.read_vars(&mut inventory).await;
     for problem in &inventory.problems {
         writeln!(std::io::stderr(), "inventory line {}: {problem}", problem.line)?;

@@ -5,27 +5,30 @@
 //! and reports. The whole of it is one straight line:
 //!
 //! ```no_run
-//! # use std::sync::Arc;
-//! # use rotate::{drive::{Nobody, drive}, engine::plan::{Options, Plan}, inventory::Inventory};
-//! # use rotate::{journal::{Header, Journal, State}, provider::catalog::Resolved, world::World};
-//! # async fn line(text: &str, resolved: &Resolved, state: &State, header: &Header,
-//! #               world: &dyn World, options: &Options)
+//! # use std::path::Path;
+//! # use rotate::{drive::{Nobody, drive, wall}, engine::plan::Plan, inventory::Inventory};
+//! # use rotate::{journal::{Header, Journal, State}, provider::catalog::Resolved, store::Stores};
+//! # use rotate::world::{Commands, LiveWorld};
+//! # async fn line(text: &str, role: String, dir: &Path, providers: Resolved, stores: Stores)
 //! #               -> Result<(), Box<dyn std::error::Error>> {
-//! # let role = "mail-agent".to_owned();
+//! # let (roles, state) = ([role], State::open(dir)?);
 //! # let (_tell, told) = tokio::sync::mpsc::unbounded_channel();
 //! let inventory = Inventory::parse(text)?;
-//! let plan = Plan::contain(&inventory, &resolved.capabilities, &[role], options)?;
-//! let journal = Journal::create(state, header, &[])?;
-//! let driven = drive(plan, journal, world, told, &Nobody).await?;
-//! let report = driven.run.report().summed();
+//! let plan = Plan::contain(&inventory, &providers.capabilities, &roles, &state.options(&roles))?;
+//! let journal = Journal::create(&state, &Header::of(&plan, wall())?, &[])?;
+//! # let world = LiveWorld::new(&plan, providers, stores, state.keys(), Commands::Allowed);
+//! let driven = drive(plan, journal, &world, told, Nobody).await?;
+//! let report = driven.close()?;
 //! # drop(report);
 //! # Ok(()) }
 //! ```
 //!
+//! `examples/contain.rs` is a whole program, and says what the command does beyond these lines.
+//!
 //! [`inventory`] and [`engine`] are pure: text and events in, types and calls out. [`drive`] is the
 //! only loop and the only reader of the run's clock; it writes every event to the [`journal`]
 //! before it believes it. [`world`] makes one call at a time, to a [`provider`], a [`store`] or the
-//! [`platform`]. `docs/architecture.md` has the picture.
+//! agent's host. `docs/architecture.md` has the picture.
 
 pub mod child;
 #[doc(hidden)] // the binary's alone

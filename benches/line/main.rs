@@ -3,7 +3,11 @@
 //! No test: nothing fails where a machine is slow. Every ratio is of two figures of one run, taken
 //! in turn; medians throughout. `--small` divides every size by a hundred, to see that it works.
 
-#![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to say")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark that cannot go on has nothing to say"
+)]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

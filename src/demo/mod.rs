@@ -2,7 +2,7 @@
 //! inventory, places that hold keys, and a state directory. Nothing outside the folder is touched.
 //!
 //! Three servers: an API-key provider whose revoked keys die late and flap, the same provider
-//! lying about every revocation, and an OAuth server. The lab answers [`Lab::verify`] from the
+//! lying about every revocation, and an OAuth server. The lab answers `Lab::verify` from the
 //! servers' own memory, so what a report claims can be held against what is so.
 
 use std::io;

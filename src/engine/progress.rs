@@ -165,8 +165,8 @@ pub enum Outcome {
 }
 
 impl Progress {
-    /// What a watcher is told of an event at `at`; nothing of what only time did. `call` is the call
-    /// that was answered.
+    /// What a watcher is told of an event; nothing of what only time did. `call` is the one that
+    /// was answered.
     pub(crate) fn of(run: &Run, at: Time, event: &Event, call: Option<&Call>) -> Option<Self> {
         let what = match (&event.what, call) {
             (What::Started, _) => Happened::Began,
