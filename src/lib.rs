@@ -33,6 +33,7 @@ pub mod cli;
 pub mod demo;
 pub mod drive;
 pub mod engine;
+mod given;
 pub mod inventory;
 pub mod journal;
 mod platform;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::engine::call::{Party, Reason, SecretId, Why};
-use crate::secret::Parts;
+use crate::secret::{Parts, Secret};
 
 /// The bytes of one run. No `Debug`; everything is zeroed when it is dropped.
 #[derive(Default)]
@@ -26,6 +26,11 @@ impl Vault {
     /// Zeroes what a call brought: its verdict needs it no longer.
     pub fn forget(&self, id: SecretId) {
         self.held().remove(&id);
+    }
+
+    /// Whether these bytes are held: as a part of a credential of the run, old or new.
+    pub(crate) fn holds(&self, secret: &Secret) -> bool {
+        self.held().values().flat_map(|parts| parts.secret.values()).any(|it| it.same(secret))
     }
 
     /// The parts of one credential: what its calls brought, oldest first and later ones winning

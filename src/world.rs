@@ -17,13 +17,15 @@ use crate::engine::call::{
 };
 use crate::engine::capability::{Part, PartType};
 use crate::engine::plan::Plan;
+use crate::engine::report::Unlisted;
+use crate::engine::search::Scanned;
 use crate::inventory::SecretRef;
 use crate::platform::{self, Reloads};
 use crate::provider::catalog::Resolved;
 use crate::provider::{Acting, Provider, Reply, Secrets};
 use crate::seal::{Keys, Seal};
 use crate::secret::{FingerprintKey, Parts, Secret};
-use crate::store::{Edit, Stores};
+use crate::store::{self, Edit, Identify, SecretStore, Sought, Stores};
 use crate::vault::Vault;
 
 /// A local file is read in milliseconds; a place that takes longer hangs on a dead network mount,
@@ -33,6 +35,10 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 /// A delivery waits for the disk twice per file. Half a minute is far beyond a loaded disk and
 /// still within a responder's patience.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Looking through a role's files. It stands beside everything else and delays nothing; what takes
+/// longer hangs on a dead network mount.
+const SCAN_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a call came to, and the bytes it brought.
 pub struct Made {
@@ -89,6 +95,7 @@ pub struct LiveWorld {
     providers: Lookup,
     stores: Stores,
     fingerprints: FingerprintKey,
+    identify: Identify,
     seal: Arc<Seal>,
     evidence: Evidence,
     commands: Commands,
@@ -116,6 +123,7 @@ impl LiveWorld {
         commands: Commands,
     ) -> Self {
         Self {
+            identify: Arc::new(providers.identify()),
             providers: Arc::new(move |id| providers.provider(id)),
             stores,
             fingerprints: keys.fingerprints,
@@ -129,6 +137,13 @@ impl LiveWorld {
             reloads: Reloads::new(commands.environment()),
             commands,
         }
+    }
+
+    /// Takes a store for a scheme, beside those it was made with.
+    #[must_use]
+    pub fn with_store(mut self, scheme: &str, store: Arc<dyn SecretStore>) -> Self {
+        self.stores = self.stores.with(scheme, store);
+        self
     }
 
     /// Evidence is looked for under `root`, as places are that [`Stores::new`] was given the same:
@@ -172,6 +187,10 @@ impl LiveWorld {
             Task::Deliver(delivery) => self.deliver(delivery, vault).await.map(Made::from),
             Task::Stop { argv, .. } => self.stop(argv).await.map(Made::from),
             Task::Preserve { role, globs } => self.preserve(*role, globs).await.map(Made::from),
+            Task::Scan { files, home, named, .. } => {
+                let (files, home, named) = (files.clone(), home.clone(), named.clone());
+                self.scan(Sought { files, home, named }, vault).await.map(Made::from)
+            }
         };
         done.unwrap_or_else(|fault| Answer::Fault(fault).into())
     }
@@ -317,6 +336,12 @@ impl LiveWorld {
         }
     }
 
+    async fn scan(&self, sought: Sought, vault: &Vault) -> Result<Answer, Fault> {
+        let (root, identify) = (self.evidence.root.clone(), Arc::clone(&self.identify));
+        let scanned = search(sought, root, identify, &self.fingerprints, vault).await;
+        scanned.map(Answer::Scanned).map_err(Fault::Refused)
+    }
+
     async fn preserve(&self, role: RoleIndex, globs: &[String]) -> Result<Answer, Fault> {
         let Some(dir) = self.evidence.dir.clone() else {
             return Err(Fault::Refused(Reason::Unwritable.into()));
@@ -332,6 +357,33 @@ impl LiveWorld {
         let saved = platform::preserve(job, Arc::clone(&self.seal)).await?;
         Ok(Answer::Saved { archive: saved.archive, sha256: saved.sha256, gaps: saved.gaps })
     }
+}
+
+/// Looks through files for what no entry names. No value leaves: only its fingerprint, which is
+/// the one it would have as a credential of that kind.
+///
+/// # Errors
+/// [`Reason::Timeout`] where a disk hangs.
+pub(crate) async fn search(
+    sought: Sought,
+    root: Option<PathBuf>,
+    identify: Identify,
+    fingerprints: &FingerprintKey,
+    vault: &Vault,
+) -> Result<Scanned, Why> {
+    let scan = tokio::time::timeout(SCAN_LIMIT, store::scan(sought, root, identify)).await;
+    let seen = scan.unwrap_or_else(|_| Err(Reason::Timeout.into()))?;
+    let unlisted = seen.found.into_iter().filter(|found| !vault.holds(&found.value)).map(|found| {
+        let (provider, kind) = match found.kinds.as_slice() {
+            [(provider, kind)] => (Some(provider.clone()), Some(kind.clone())),
+            _ => (None, None),
+        };
+        let secret = [("secret".to_owned(), found.value)].into();
+        let fingerprint = fingerprints.of(&Parts { secret, ..Parts::default() });
+        Unlisted { place: found.place, provider, kind, fingerprint }
+    });
+    let unlisted = unlisted.collect();
+    Ok(Scanned { unlisted, other_keys: seen.other_keys, gaps: seen.gaps })
 }
 
 /// Nothing is there, which is not the same as not knowing what is.
@@ -496,6 +548,7 @@ mod tests {
                 providers: Arc::new(move |id| (id == "acme").then(|| Arc::clone(&acme))),
                 stores: Stores::new(None, Arc::new(|_| Vec::new())),
                 fingerprints: FingerprintKey::new(Secret::new(vec![7; 32])),
+                identify: Arc::new(|_| Vec::new()),
                 seal: Arc::new(Seal::new(&Seal::make_key(), &[]).unwrap()),
                 evidence: Evidence {
                     dir: Some(disk.path().join("state")),

@@ -176,6 +176,7 @@ fn full() -> Report {
         unlisted: vec![Unlisted {
             place: "dotenv:/srv/mail/.env#OTHER".to_owned(),
             provider: some("stripe"),
+            kind: None,
             fingerprint: "feed".to_owned(),
         }],
         other_keys: vec!["dotenv:/srv/mail/.env#LOG_LEVEL".to_owned()],

@@ -39,6 +39,10 @@ pub(crate) struct Contain {
     /// Deliver the new ones in this run, once the agent is stopped and the evidence saved
     #[arg(long)]
     deliver: bool,
+    /// Look through the role's files first, and end what no entry names too, where its shape tells
+    /// what it is
+    #[arg(long)]
+    include_unlisted: bool,
     /// Take a revocation that kills as much as this [default: project]
     #[arg(long, value_name = "WIDTH", value_parser = args::radius())]
     max_blast: Option<Radius>,
@@ -75,6 +79,7 @@ impl Contain {
             since: self.since.map(|since| since.before(now)),
             only: self.only,
             deliver: self.deliver,
+            include_unlisted: self.include_unlisted,
             max_blast: self.max_blast,
             wait: self.pace.wait,
             root: self.root,

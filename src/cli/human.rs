@@ -55,7 +55,7 @@ impl Page<'_> {
         let mut title = format!(
             "{} of {}, run {}",
             words::mode(report.mode),
-            clean(&report.roles.join(", ")),
+            words::whose(&report.roles),
             clean(&report.run)
         );
         for (name, value) in [("case", &report.case), ("session", &report.session)] {
@@ -276,12 +276,7 @@ impl Page<'_> {
     }
 
     fn unlisted(&self) -> Vec<String> {
-        let line = |it: &crate::engine::report::Unlisted| {
-            let provider = it.provider.as_deref().unwrap_or("unknown provider");
-            let print = fingerprint(Some(&it.fingerprint)).unwrap_or_default();
-            clean(&format!("{} ({provider}, {print})", it.place)).into_owned()
-        };
-        self.report.unlisted.iter().map(line).collect()
+        self.report.unlisted.iter().map(words::unlisted).collect()
     }
 
     fn each(&self, of: impl Fn(&CredentialReport) -> Vec<String>) -> Vec<String> {
@@ -411,7 +406,7 @@ fn lines(all: &[String]) -> Vec<String> {
 }
 
 /// Twelve digits of an HMAC tell any two credentials of an inventory apart; the JSON has them all.
-fn fingerprint(full: Option<&String>) -> Option<String> {
+pub(crate) fn fingerprint(full: Option<&String>) -> Option<String> {
     full.filter(|it| !it.is_empty())
         .map(|it| format!("#{}", it.chars().take(12).collect::<String>()))
 }

@@ -1,11 +1,12 @@
 //! The straight line: an errand becomes a run, the run a report.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use zeroize::Zeroizing;
 
-use super::ending::{finish, mark_contained};
+use super::ending::finish;
 use super::failure::Failure;
 use super::history::{History, Past};
 use super::locking::{self, Locked, follow};
@@ -39,6 +40,11 @@ impl Ready {
     pub(crate) fn outline(&self) -> Outline {
         let mut outline = super::outline::of(&self.prepared.plan);
         outline.warnings.extend(self.prepared.warnings.iter().cloned());
+        for looked in &self.prepared.looked {
+            outline.unlisted.extend(looked.found.iter().cloned());
+            let failed = looked.failed.iter();
+            outline.warnings.extend(failed.map(|why| format!("files not looked through: {why}")));
+        }
         outline
     }
 }
@@ -61,7 +67,7 @@ impl Session {
     }
 
     /// A contain revokes even where nothing can be written.
-    fn open_state(&self, contain: bool) -> Result<State, Failure> {
+    pub(super) fn open_state(&self, contain: bool) -> Result<State, Failure> {
         match State::open(&self.state) {
             Ok(state) => Ok(state),
             Err(error) if contain => {
@@ -80,10 +86,10 @@ impl Session {
     pub(crate) async fn run(
         &self,
         ready: Ready,
-        mut told: UnboundedReceiver<Told>,
+        told: UnboundedReceiver<Told>,
         watch: &Watch,
     ) -> Result<Report, Failure> {
-        let Ready { mut state, mut prepared, intent } = ready;
+        let Ready { state, mut prepared, intent } = ready;
         let began = wall();
         let mode = prepared.plan.mode;
         let holder = Holder::here(&prepared.plan.run, mode.word(), began);
@@ -97,30 +103,7 @@ impl Session {
             }
             Locked::Followed(report) => return Ok(*report),
         };
-        let Prepared { plan, context, history, .. } = prepared;
-        let header = header(&plan, &context, began)?;
-        let journal = match Journal::begin(&state, &header, &history.adopted) {
-            Ok(journal) => journal,
-            Err(error) if plan.mode.contains() => {
-                terminal::say(&format!(
-                    "warning: the journal cannot be written: {}",
-                    causes(&error)
-                ));
-                state = State::in_memory().map_err(|error| Failure::own(error.to_string()))?;
-                Journal::begin(&state, &header, &history.adopted).map_err(|error| own(&error))?
-            }
-            Err(error) => return Err(own(&error).hint(error.hint())),
-        };
-        watch.begin(&plan.run, &journal.first());
-        let world = self.world(&state, &plan, &context, watch)?;
-        let told = forwarding(&mut told, !state.is_durable());
-        let telling = Telling::new(watch);
-        history.close_interrupted(&state, began);
-        if mode.contains() {
-            mark_contained(&state, &plan);
-        }
-        let driven = drive::drive(plan, journal, &world, told, &telling).await;
-        finish(&state, driven, &context)
+        self.begin(state, prepared, None, told, watch).await
     }
 
     /// Takes an interrupted run up, verifies an earlier one, or passes on what a person did.
@@ -185,7 +168,7 @@ impl Session {
         Ok(report.summed())
     }
 
-    fn world(
+    pub(super) fn world(
         &self,
         state: &State,
         plan: &Plan,
@@ -200,7 +183,7 @@ impl Session {
             root: context.root.clone(),
             commands: context.commands.clone(),
             environment,
-            shapes: resolved.shapes(),
+            shapes: Arc::new(resolved.shapes()),
         };
         let stores = places.stores(&Zeroizing::new(text));
         let world = LiveWorld::new(plan, resolved, stores, state.keys(), context.commands());
@@ -348,7 +331,10 @@ impl Session {
 }
 
 /// Passes on what is told; without a journal that is the first thing to be said.
-fn forwarding(told: &mut UnboundedReceiver<Told>, lost: bool) -> UnboundedReceiver<Told> {
+pub(super) fn forwarding(
+    told: &mut UnboundedReceiver<Told>,
+    lost: bool,
+) -> UnboundedReceiver<Told> {
     let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
     if lost {
         let _ = tell.send(Told::JournalLost);
@@ -364,7 +350,7 @@ fn forwarding(told: &mut UnboundedReceiver<Told>, lost: bool) -> UnboundedReceiv
     heard
 }
 
-fn header(plan: &Plan, context: &Context, began: Wall) -> Result<Header, Failure> {
+pub(super) fn header(plan: &Plan, context: &Context, began: Wall) -> Result<Header, Failure> {
     let details = serde_json::to_value(context)
         .map_err(|error| Failure::own(format!("the details are no JSON: {error}")))?;
     Ok(Header { details, ..Header::of(plan, began).map_err(|error| own(&error))? })
@@ -435,7 +421,7 @@ pub(super) fn own(error: &dyn std::error::Error) -> Failure {
 }
 
 /// An error and what caused it, on one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

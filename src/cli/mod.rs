@@ -10,6 +10,7 @@ use args::Log;
 use failure::Failure;
 
 mod args;
+mod beginning;
 mod consent;
 mod contain;
 mod demo;
@@ -29,11 +30,13 @@ mod rehearse;
 mod report;
 mod restore;
 mod resume;
+mod revoke;
 mod run;
 mod session;
 mod signals;
 mod telling;
 mod terminal;
+mod unlisted;
 mod verify;
 mod when;
 mod words;
@@ -66,6 +69,7 @@ enum Command {
     Rehearse(rehearse::Rehearse),
     Verify(verify::Verify),
     Resume(resume::Resume),
+    Revoke(revoke::Revoke),
     Done(done::Done),
     Report(report::Report),
     Demo(demo::Demo),
@@ -118,6 +122,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Rehearse(it)) => it.run().await,
         Some(Command::Verify(it)) => it.run().await,
         Some(Command::Resume(it)) => it.run().await,
+        Some(Command::Revoke(it)) => it.run().await,
         Some(Command::Done(it)) => it.run().await,
         Some(Command::Report(it)) => it.run().await,
         Some(Command::Demo(it)) => it.run().await,
@@ -132,6 +137,7 @@ impl Cli {
             Some(Command::Rehearse(it)) => it.output.log,
             Some(Command::Verify(it)) => it.output.log,
             Some(Command::Resume(it)) => it.output.log,
+            Some(Command::Revoke(it)) => it.output.log,
             Some(Command::Done(it)) => it.output.log,
             Some(Command::Report(it)) => it.output.log,
             Some(Command::Demo(it)) => it.output.log,
@@ -141,6 +147,12 @@ impl Cli {
 
 /// Prints help where it was asked for; otherwise says what is wrong with the arguments.
 fn refuse(mut error: clap::Error) -> ExitCode {
+    let arg = error.get(ContextKind::InvalidArg);
+    if matches!(arg, Some(ContextValue::String(text)) if text.starts_with('-') && !is_flag(text)) {
+        // Clap repeats it in its hints too.
+        terminal::say("error: an argument that rotate does not know\nhint: look at rotate --help");
+        return ExitCode::from(exit::WRONG_INPUT);
+    }
     for kind in [ContextKind::InvalidSubcommand, ContextKind::InvalidArg] {
         if let Some(ContextValue::String(text)) = error.get(kind)
             && may_be_secret(text)
@@ -151,6 +163,13 @@ fn refuse(mut error: clap::Error) -> ExitCode {
     // A closed stdout or stderr has nobody to tell.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { exit::WRONG_INPUT } else { exit::NOTHING_LEFT })
+}
+
+/// Whether it could be a flag with a slip in it: `--since`, not `--sk-proj-Ab12`.
+fn is_flag(text: &str) -> bool {
+    // The longest flag has 18 characters.
+    let word = text.trim_start_matches('-');
+    word.len() <= 20 && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
 }
 
 /// What stands where no word of ours belongs may be a secret pasted by mistake.

@@ -39,11 +39,9 @@ pub(crate) fn of(plan: &Plan) -> Outline {
         not_planned: plan
             .left_out
             .iter()
-            .map(|one| NotPlanned {
-                id: one.id.clone(),
-                why: format!("inventory line {}: {}", one.line, one.message),
-            })
+            .map(|one| NotPlanned { id: one.id.clone(), why: one.why() })
             .collect(),
+        unlisted: Vec::new(),
         warnings,
     }
 }
@@ -105,15 +103,20 @@ fn acting(plan: &Plan, acting: Acting) -> String {
 /// Role, owner, how many credentials, hosts, collateral; then what must be known before Enter.
 pub(crate) fn brief(plan: &Outline) -> String {
     let mut lines = vec![
-        format!("{:<12} {}", words::mode(plan.mode), names(&plan.roles)),
+        format!("{:<12} {}", words::mode(plan.mode), of_roles(plan)),
         format!("{:<12} {}", "owner", names(&plan.owners)),
         format!("{:<12} {}", "credentials", counted(plan)),
         format!("{:<12} {}", "hosts", names(&hosts(plan))),
         format!("{:<12} {}", "collateral", names(&plan.collateral)),
     ];
     lines.extend(not_planned(plan));
+    lines.extend(unlisted(plan));
     lines.extend(plan.warnings.iter().map(|text| format!("warning: {}", clean(text))));
     lines.join("\n")
+}
+
+fn of_roles(plan: &Outline) -> String {
+    if plan.roles.is_empty() { words::whose(&plan.roles) } else { names(&plan.roles) }
 }
 
 /// Every credential with its ordered steps.
@@ -124,7 +127,7 @@ pub(crate) fn whole(plan: &Outline) -> String {
         _ => clean(&names.join(", ")).into_owned(),
     };
     // Writing to a string cannot fail.
-    let _ = writeln!(page, "{} of {}", words::mode(plan.mode), all(&plan.roles));
+    let _ = writeln!(page, "{} of {}", words::mode(plan.mode), words::whose(&plan.roles));
     let _ = writeln!(page, "owner       {}", all(&plan.owners));
     let _ = writeln!(page, "inventory   sha256:{}", clean(&plan.inventory_sha256));
     let _ = writeln!(page, "hosts       {}", all(&hosts(plan)));
@@ -133,6 +136,7 @@ pub(crate) fn whole(plan: &Outline) -> String {
         page.push_str(&credential(one));
     }
     let rest: Vec<String> = not_planned(plan)
+        .chain(unlisted(plan))
         .chain(plan.warnings.iter().map(|text| format!("warning: {}", clean(text))))
         .collect();
     if !rest.is_empty() {
@@ -181,6 +185,10 @@ fn not_planned(plan: &Outline) -> impl Iterator<Item = String> {
     plan.not_planned.iter().map(|one| format!("left out: {}: {}", clean(&one.id), clean(&one.why)))
 }
 
+fn unlisted(plan: &Outline) -> impl Iterator<Item = String> {
+    plan.unlisted.iter().map(|it| format!("not in the inventory: {}", words::unlisted(it)))
+}
+
 fn names(all: &[String]) -> String {
     let shown: Vec<_> = all.iter().take(NAMES).map(|name| clean(name)).collect();
     match all.len().saturating_sub(NAMES) {
@@ -227,6 +235,7 @@ mod tests {
                 id: "mail-agent/queue".to_owned(),
                 why: "unknown provider `rabitmq` (inventory line 12)".to_owned(),
             }],
+            unlisted: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -13,6 +13,7 @@ use super::history::History;
 use super::progress::Watch;
 use super::session::{Intent, Session};
 use super::terminal::{self, Look};
+use super::unlisted::{self, Looked};
 use crate::child::Environment;
 use crate::drive;
 use crate::engine::in_words;
@@ -57,6 +58,8 @@ pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) context: Context,
     pub(crate) history: History,
+    /// What no entry names, where somebody looked before the run.
+    pub(crate) looked: Vec<Looked>,
     /// Said before anything is touched.
     pub(crate) warnings: Vec<String>,
 }
@@ -79,16 +82,13 @@ pub(crate) async fn prepare(
     let person = session.manner.person(&Watch::new(&Look::of_stderr()), None);
     let resolved = resolve(session.providers.as_deref(), &inventory.providers, person)?;
     let variables = inventory.variables();
-    let places = Places {
-        root: intent.root.clone(),
-        commands: inventory.commands.clone(),
-        environment: Environment::without(variables.iter().cloned()),
-        shapes: resolved.shapes(),
-    };
+    let places = Places::of(intent, &inventory, &resolved);
     resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     read_vars(&mut inventory, &places.stores(&text)).await;
 
+    let (looked, taken) =
+        unlisted::before(&mut inventory, intent, strict, &places, &resolved, state).await;
     let hosts = |id: &str| {
         let known = resolved.capabilities.providers.get(id);
         known.map(|provider| provider.hosts.clone()).unwrap_or_default()
@@ -108,6 +108,7 @@ pub(crate) async fn prepare(
     };
     let mut plan = make(&inventory, &resolved.capabilities, &intent.roles, &options)
         .map_err(|error| no_plan(&error))?;
+    unlisted::without_successors(&mut plan, &taken);
     plan.take_over(&history.leftovers);
     if !intent.deliver {
         plan.withhold_from_contained();
@@ -126,7 +127,7 @@ pub(crate) async fn prepare(
         variables,
         because: intent.because.clone(),
     };
-    Ok(Prepared { plan, context, history, warnings })
+    Ok(Prepared { plan, context, history, looked, warnings })
 }
 
 fn read_inventory(path: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -251,6 +252,15 @@ pub(crate) struct Places {
 }
 
 impl Places {
+    fn of(intent: &Intent, inventory: &Inventory, resolved: &Resolved) -> Self {
+        Self {
+            root: intent.root.clone(),
+            commands: inventory.commands.clone(),
+            environment: Environment::without(inventory.variables()),
+            shapes: Arc::new(resolved.shapes()),
+        }
+    }
+
     /// The stores; `text` is the inventory's.
     pub(crate) fn stores(&self, text: &Zeroizing<String>) -> Stores {
         // On another host than the agent's, its commands would reach the wrong places.

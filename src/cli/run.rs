@@ -9,6 +9,7 @@ use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::terminal::{self, Look};
 use super::{human, outline, signals};
+use crate::engine::outline::Outline;
 use crate::engine::report::Report;
 
 /// Shows the plan, waits for Enter where somebody is there to press it, and carries it out.
@@ -21,11 +22,7 @@ pub(crate) async fn carry_out(
     let ready = session.ready(&intent, start.dry_run).await?;
     let plan = ready.outline();
     if start.dry_run {
-        let text = match format {
-            Format::Human => outline::whole(&plan),
-            Format::Json => json(&plan)?,
-        };
-        return Ok(ExitCode::from(printed(&text, exit::NOTHING_LEFT)));
+        return show(&plan, format);
     }
     terminal::say(&outline::brief(&plan));
     if !terminal::go_on(start.yes) {
@@ -36,6 +33,18 @@ pub(crate) async fn carry_out(
     let report = session.run(ready, told, &watch).await;
     watch.end();
     publish(&report?, format)
+}
+
+/// Prints the whole plan.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(crate) fn show(plan: &Outline, format: Format) -> Result<ExitCode, Failure> {
+    let text = match format {
+        Format::Human => outline::whole(plan),
+        Format::Json => json(plan)?,
+    };
+    Ok(ExitCode::from(printed(&text, exit::NOTHING_LEFT)))
 }
 
 /// Carries out what needs no leave: it was given when the run began.

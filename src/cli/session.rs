@@ -31,6 +31,8 @@ pub(crate) struct Intent {
     pub(crate) only: Vec<Only>,
     /// `--deliver`.
     pub(crate) deliver: bool,
+    /// `--include-unlisted`.
+    pub(crate) include_unlisted: bool,
     /// `--max-blast`.
     pub(crate) max_blast: Option<Radius>,
     /// `--wait`.
@@ -92,6 +94,7 @@ impl Intent {
             since: None,
             only: Vec::new(),
             deliver: false,
+            include_unlisted: false,
             max_blast: None,
             wait: None,
             root: None,

@@ -46,6 +46,7 @@ fn words(step: Step) -> Option<&'static str> {
         Step::Deliver => "deliver",
         Step::StopAgent => "stop the agent",
         Step::SaveEvidence => "save the evidence",
+        Step::Search => "look for what is not listed",
         Step::UseMadeUp => "use a made-up one",
         Step::UseOld => "use the old one",
         Step::UseNew => "use the new one",

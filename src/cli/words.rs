@@ -1,9 +1,26 @@
 //! The words of the report as people read them: those of the JSON, never a kinder one.
 
+use super::human::fingerprint;
+use super::terminal::clean;
 use crate::engine::call::PlaceState;
 use crate::engine::report::{
-    EvidenceState, Mode, NewState, Revoke, StopState, StrangerClass, Verdict,
+    EvidenceState, Mode, NewState, Revoke, StopState, StrangerClass, Unlisted, Verdict,
 };
+
+/// Whose credentials a run is about.
+pub(crate) fn whose(roles: &[String]) -> String {
+    match roles {
+        [] => "what stdin held".to_owned(),
+        _ => clean(&roles.join(", ")).into_owned(),
+    }
+}
+
+/// A value that no entry names: where it lies, whose shape it has, its fingerprint.
+pub(crate) fn unlisted(it: &Unlisted) -> String {
+    let provider = it.provider.as_deref().unwrap_or("unknown provider");
+    let print = fingerprint(Some(&it.fingerprint)).unwrap_or_default();
+    clean(&format!("{} ({provider}, {print})", it.place)).into_owned()
+}
 
 pub(crate) fn mode(mode: Mode) -> &'static str {
     match mode {

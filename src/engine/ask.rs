@@ -54,7 +54,9 @@ impl Scene<'_> {
                 self.ask(machine, Verb::Revoke, *way, *step, Some(handle))
             }
             Purpose::Deliver => Some(self.delivery(machine)),
-            Purpose::ReadActor(_) | Purpose::Stop(_) | Purpose::Preserve(_) => None,
+            Purpose::ReadActor(_) | Purpose::Stop(_) | Purpose::Preserve(_) | Purpose::Scan(_) => {
+                None
+            }
         }
     }
 
@@ -86,7 +88,9 @@ impl Scene<'_> {
                 (Verb::Revoke, *way, *step)
             }
             Purpose::Evict { way, step } => (Verb::Evict, *way, *step),
-            Purpose::ReadActor(_) | Purpose::Stop(_) | Purpose::Preserve(_) => return None,
+            Purpose::ReadActor(_) | Purpose::Stop(_) | Purpose::Preserve(_) | Purpose::Scan(_) => {
+                return None;
+            }
         };
         use super::capability::Actor;
         Some(match &self.step(verb, way, step)?.actor {

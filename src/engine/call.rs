@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::search::Scanned;
 use crate::inventory::SecretRef;
 
 /// Public values by name: vars, public parts, handles, labels, what a step took.
@@ -209,6 +210,17 @@ pub enum Task {
         /// File globs.
         globs: Vec<String>,
     },
+    /// Look through the files of a role for what no entry names.
+    Scan {
+        /// The role.
+        role: RoleIndex,
+        /// Files that its credentials live in.
+        files: Vec<String>,
+        /// The folder of its platform.
+        home: Option<String>,
+        /// Places that entries name.
+        named: Vec<SecretRef>,
+    },
 }
 
 impl Call {
@@ -217,7 +229,9 @@ impl Call {
         match &self.task {
             Task::Generate { .. } | Task::Deliver(_) => true,
             Task::Ask(request) => matches!(request.at.verb, Verb::Issue | Verb::Roll),
-            Task::Read { .. } | Task::Stop { .. } | Task::Preserve { .. } => false,
+            Task::Read { .. } | Task::Stop { .. } | Task::Preserve { .. } | Task::Scan { .. } => {
+                false
+            }
         }
     }
 
@@ -233,7 +247,7 @@ impl Call {
     /// Whether it changes nothing, so that it may be asked again after a crash.
     pub fn harmless(&self) -> bool {
         match &self.task {
-            Task::Read { .. } => true,
+            Task::Read { .. } | Task::Scan { .. } => true,
             Task::Ask(request) => {
                 matches!(request.at.verb, Verb::Learn | Verb::Probe | Verb::Find)
             }
@@ -310,6 +324,8 @@ pub enum Answer {
         /// What could not be saved.
         gaps: Vec<String>,
     },
+    /// The files of a role were looked through.
+    Scanned(Scanned),
     /// Done.
     Done,
     /// Done before us.

@@ -26,6 +26,7 @@ mod queue;
 pub mod report;
 pub mod run;
 mod scene;
+pub mod search;
 mod sweep;
 pub mod verdict;
 mod window;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::report::Mode;
+use super::report::{Mode, Unlisted};
 
 /// What a run is about to do: printed in five lines, or in full by `--dry-run`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +24,9 @@ pub(crate) struct Outline {
     pub(crate) collateral: Vec<String>,
     /// Entries of the roles that no plan can use.
     pub(crate) not_planned: Vec<NotPlanned>,
+    /// What lies in the files of the roles and stands in no entry; empty where nobody looked yet.
+    #[serde(default)]
+    pub(crate) unlisted: Vec<Unlisted>,
     /// Said before anything is touched.
     pub(crate) warnings: Vec<String>,
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::call::{Identity, RoleIndex, SecretId, Subject, Values, Wall};
-use super::capability::{KindCapability, Limits, Radius};
+use super::capability::{ByHand, KindCapability, Limits, Radius};
 use super::report::{Mode, Origin, Revoke, Verdict};
+use super::search::Search;
 use super::verdict::Sight;
 use crate::inventory::{SecretRef, Vendor};
 
@@ -109,6 +110,9 @@ pub struct PlannedRole {
     pub stop: Option<Vec<String>>,
     /// What to save first.
     pub evidence: Vec<String>,
+    /// Where to look for what no entry names; none where the plan does not look.
+    #[serde(default)]
+    pub search: Option<Search>,
 }
 
 /// A kind, and the provider it belongs to.
@@ -245,16 +249,32 @@ pub struct KnownSide {
 }
 
 /// An entry that cannot be used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// `ROLE/NAME`, as far as it can be told.
     pub id: String,
     /// Its provider, as far as it can be told.
     pub provider: String,
-    /// Line in the inventory, from 1.
+    /// Line in the inventory, from 1; 0 where it is of no inventory.
     pub line: usize,
     /// What is wrong.
     pub message: String,
+    /// Of its value, where that is at hand.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// Where a person ends it.
+    #[serde(default)]
+    pub by_hand: Option<ByHand>,
+}
+
+impl LeftOut {
+    /// What is wrong with it, and where.
+    pub fn why(&self) -> String {
+        match self.line {
+            0 => self.message.clone(),
+            line => format!("inventory line {line}: {}", self.message),
+        }
+    }
 }
 
 /// A host that a secret can reach.

@@ -104,6 +104,8 @@ pub enum Step {
     StopAgent,
     /// Save the evidence.
     SaveEvidence,
+    /// Look through a role's files for what no entry names.
+    Search,
     /// Exchange a credential for a short token.
     Login,
 }
@@ -198,9 +200,12 @@ fn of(plan: &Plan, call: &Call) -> Of {
     let role = |RoleIndex(index): RoleIndex| plan.roles.get(index as usize);
     let account = || Of::Account(call.account.clone());
     match (&call.task, call.subject) {
-        (Task::Stop { role: index, .. } | Task::Preserve { role: index, .. }, _) => {
-            role(*index).map_or_else(account, |role| Of::Role(role.name.clone()))
-        }
+        (
+            Task::Stop { role: index, .. }
+            | Task::Preserve { role: index, .. }
+            | Task::Scan { role: index, .. },
+            _,
+        ) => role(*index).map_or_else(account, |role| Of::Role(role.name.clone())),
         (_, Some(subject)) => {
             plan.planned(subject).map_or_else(account, |one| Of::Credential(one.id.clone()))
         }
@@ -215,6 +220,7 @@ fn step(task: &Task) -> Step {
         Task::Deliver(_) => return Step::Deliver,
         Task::Stop { .. } => return Step::StopAgent,
         Task::Preserve { .. } => return Step::SaveEvidence,
+        Task::Scan { .. } => return Step::Search,
         Task::Ask(request) => request,
     };
     match request.at.verb {
@@ -252,6 +258,9 @@ fn outcome(answer: &Answer) -> Outcome {
         }
         Answer::Placed(places) => Outcome::Delivered(places.clone()),
         Answer::Saved { gaps, .. } => Outcome::Saved { gaps: gaps.len() },
+        Answer::Scanned(scanned) => {
+            Outcome::Found { count: scanned.unlisted.len(), complete: scanned.gaps.is_empty() }
+        }
         Answer::Took(_) | Answer::Done => Outcome::Done,
         Answer::Gone => Outcome::Gone,
         Answer::Fault(Fault::NotSent(why)) => Outcome::NotSent(why.clone()),

@@ -10,6 +10,7 @@ use super::credential::{Machine, Side, Steps, Try};
 use super::plan::{Acting, KnownSide, Phase, Plan, Planned, PlannedKind};
 use super::queue::Lane;
 use super::report::{Mode, Revoke};
+use super::search::Scanned;
 use super::sweep::Lists;
 use super::verdict::Sight;
 
@@ -37,6 +38,15 @@ pub(super) struct RoleState {
     pub(super) archive: Option<(String, String)>,
     /// What could not be saved.
     pub(super) gaps: Vec<String>,
+    /// Looking for what no entry names.
+    #[serde(default)]
+    pub(super) scan: Try,
+    /// What was found.
+    #[serde(default)]
+    pub(super) scanned: Scanned,
+    /// How often that was tried.
+    #[serde(default)]
+    pub(super) scans: u32,
     /// How often the agent's end was tried.
     pub(super) stops: u32,
     /// How often the evidence was tried.

@@ -13,8 +13,8 @@ use super::similarity::nearest;
 ///
 /// `env:NAME`, `file:PATH`, `dotenv:PATH#KEY`, `json:PATH#/pointer`, `line:PATH#N`, `cmd:NAME`, and
 /// what other stores bring. `::url.password`, `::url.user`, `::json/POINTER` and
-/// `::cookie.NAME@DOMAIN` (`/PATH` behind it tells twins apart) mean a part of the stored value; the
-/// rest is kept byte for byte.
+/// `::cookie.NAME@DOMAIN` (`/PATH` behind it tells twins apart) mean a part of the stored value;
+/// the rest is kept byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SecretRef {

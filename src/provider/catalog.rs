@@ -205,6 +205,9 @@ impl Catalog {
     /// Every value of a known shape in a text: where it stands, and its provider and kind. One that
     /// stands within another is a part of it.
     pub fn find(&self, text: &str) -> Vec<(Range<usize>, &str, &str)> {
+        // Some shapes allow a few characters, which stand in any text; 64 random bits need eleven
+        // letters and digits behind the shortest prefix in use.
+        const SHORTEST: usize = 16;
         let mut found = Vec::new();
         for spec in self.specs.values() {
             found.extend(spec.find(text).map(|(span, kind)| (span, spec.id.as_str(), kind)));
@@ -213,7 +216,8 @@ impl Catalog {
         let within = |span: &Range<usize>, other: &Range<usize>| {
             span != other && other.start <= span.start && span.end <= other.end
         };
-        found.retain(|(span, ..)| !all.iter().any(|other| within(span, other)));
+        let long = |span: &Range<usize>| span.len() >= SHORTEST;
+        found.retain(|(span, ..)| long(span) && !all.iter().any(|other| within(span, other)));
         found.sort_by_key(|(span, ..)| span.start);
         found
     }
@@ -324,6 +328,9 @@ impl Catalog {
     }
 }
 
+/// Where a value of known shape stands in a text, its provider and its kind.
+pub type Shaped = (Range<usize>, String, String);
+
 /// The providers of one run.
 pub struct Resolved {
     /// What each can do.
@@ -351,10 +358,17 @@ impl Resolved {
         &self.catalog
     }
 
-    /// Finds every value of a known shape in a line.
-    pub fn shapes(&self) -> Arc<dyn Fn(&str) -> Vec<Range<usize>> + Send + Sync> {
+    /// Finds every value of a known shape in a text, with provider and kind.
+    pub fn identify(&self) -> impl Fn(&str) -> Vec<Shaped> + Send + Sync + use<> {
         let catalog = self.catalog.clone();
-        Arc::new(move |line| catalog.find(line).into_iter().map(|(span, ..)| span).collect())
+        let owned = |(span, id, kind): (Range<usize>, &str, &str)| (span, id.into(), kind.into());
+        move |text: &str| catalog.find(text).into_iter().map(owned).collect()
+    }
+
+    /// Finds every value of a known shape in a line.
+    pub fn shapes(&self) -> impl Fn(&str) -> Vec<Range<usize>> + Send + Sync + use<> {
+        let catalog = self.catalog.clone();
+        move |line: &str| catalog.find(line).into_iter().map(|(span, ..)| span).collect()
     }
 
     /// The provider of that id in this run.

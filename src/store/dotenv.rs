@@ -46,6 +46,12 @@ pub(super) fn set(content: &[u8], key: &str, new: &[u8]) -> Result<Zeroizing<Vec
     Ok(all)
 }
 
+/// Every key, and where its value stands.
+pub(super) fn keys(content: &[u8]) -> Vec<(String, Range<usize>)> {
+    let name = |key: Range<usize>| String::from_utf8_lossy(&content[key]).into_owned();
+    entries(content).map(|entry| (name(entry.key), entry.raw)).collect()
+}
+
 fn appended(content: &[u8], key: &str, new: &[u8]) -> Zeroizing<Vec<u8>> {
     let end: &[u8] = match content.iter().position(|byte| *byte == b'\n') {
         Some(at) if content[..at].ends_with(b"\r") => b"\r\n",

@@ -24,16 +24,20 @@ mod cookie;
 mod dotenv;
 mod env;
 mod file;
+mod given;
 mod inventory;
 mod json;
 mod line;
 mod part;
 mod path;
+mod scan;
 
 pub use command::CommandStore;
 pub use file::FileStore;
+pub(crate) use given::GivenStore;
 pub use inventory::InventoryStore;
 pub use line::Shapes;
+pub(crate) use scan::{Identify, Sought, scan};
 
 /// One change: the place, what it may hold now, and what it shall hold.
 pub struct Edit {

@@ -105,6 +105,23 @@ impl Host {
         self.folder.path().join(name)
     }
 
+    /// Secrets as somebody pastes them, one that nobody knows among them; and a folder with the
+    /// provider file of Acme at its address. Both lie elsewhere.
+    pub(crate) fn handed_over(&self) -> (TempDir, fs::File) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = include_str!("../../providers/acme.toml")
+            .replace("base    = \"inventory\"", "replaces = \"acme\"\nbase = \"ADDRESS\"")
+            .replace("ADDRESS", &self.acme.base)
+            .replace("hold = \"2s\", give_up = \"30s\"", "hold = \"200ms\", give_up = \"1s\"");
+        fs::write(folder.path().join("acme.toml"), file).unwrap();
+        let [mail, feed] = ["mail", "feed"].map(|name| self.acme.seed(name).secret);
+        let unknown = &self.fixed.last().unwrap().1;
+        let text = format!("{mail}\nexport FEED='{feed}'\nOTHER={unknown}\n{}\n", self.fixed[0].1);
+        fs::write(folder.path().join("stdin"), text).unwrap();
+        let stdin = fs::File::open(folder.path().join("stdin")).unwrap();
+        (folder, stdin)
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -123,6 +140,16 @@ impl Host {
         arguments: &[&str],
         killed_at: Option<&str>,
     ) -> Option<i32> {
+        self.fed(Stdio::null(), arguments, killed_at)
+    }
+
+    /// The same with something on stdin.
+    pub(crate) fn fed(
+        &mut self,
+        stdin: Stdio,
+        arguments: &[&str],
+        killed_at: Option<&str>,
+    ) -> Option<i32> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rotate"))
             .args(arguments)
             .env_clear()
@@ -135,7 +162,7 @@ impl Host {
             .env("RUST_LOG", "trace")
             .env("RUST_BACKTRACE", "1")
             .current_dir(self.path("tmp"))
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

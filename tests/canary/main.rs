@@ -117,3 +117,21 @@ fn killed_and_resumed() {
         nothing_is_found(&host);
     }
 }
+
+#[test]
+fn secrets_on_stdin() {
+    for killed_at in [None, Some("use the old one"), Some("revoke  accepted")] {
+        let mut host = Host::new(false);
+        let (folder, stdin) = host.handed_over();
+        let providers = folder.path().to_str().unwrap().to_owned();
+        let revoke = ["revoke", "-", "--providers", &providers, "--log-format", "json"];
+        let expected = if killed_at.is_some() { None } else { Some(3) };
+        assert_eq!(host.fed(stdin.into(), &revoke, killed_at), expected, "{}", host.stderr());
+        if killed_at.is_some() {
+            assert_eq!(host.rotate(&["resume"]), Some(3), "{}", host.stderr());
+        }
+        host.rotate(&["report", "--format", "json"]);
+        host.rotate(&["verify", "--wait", "2s"]);
+        nothing_is_found(&host);
+    }
+}

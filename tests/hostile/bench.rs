@@ -169,6 +169,16 @@ impl Bench {
         self.finish(arguments, self.command(env!("CARGO_BIN_EXE_rotate"), arguments))
     }
 
+    /// Runs rotate to its end with this on stdin.
+    pub(crate) fn fed(&self, stdin: &str, arguments: &[&str]) -> Ran {
+        self.write("stdin", stdin);
+        let mut command = self.command(env!("CARGO_BIN_EXE_rotate"), arguments);
+        command.stdin(fs::File::open(self.path("stdin")).unwrap());
+        let ran = self.finish(arguments, command);
+        fs::remove_file(self.path("stdin")).unwrap();
+        ran
+    }
+
     /// Runs rotate behind a line of shell, which ends with `exec "$@"`.
     pub(crate) fn behind(&self, shell: &str, arguments: &[&str]) -> Ran {
         let all = [&["-c", shell, "sh", env!("CARGO_BIN_EXE_rotate")], arguments].concat();

@@ -5,11 +5,14 @@
 
 mod acme;
 mod bench;
+mod command_place;
 mod commands;
 mod impostor;
 mod inventory;
 mod network;
 mod place;
 mod provider;
+mod revoke;
 mod state;
 mod trust;
+mod unlisted;

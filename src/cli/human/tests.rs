@@ -83,6 +83,7 @@ fn troubled() -> Report {
         unlisted: vec![Unlisted {
             place: "dotenv:/srv/mail/.env#OTHER".to_owned(),
             provider: Some("stripe".to_owned()),
+            kind: None,
             fingerprint: "feedfacefeedface".to_owned(),
         }],
         ..Report::default()

@@ -92,7 +92,8 @@ impl Machine {
             | Purpose::List { .. }
             | Purpose::MadeUp(..)
             | Purpose::Stop(_)
-            | Purpose::Preserve(_) => {}
+            | Purpose::Preserve(_)
+            | Purpose::Scan(_) => {}
         }
     }
 

@@ -87,6 +87,8 @@ pub(in crate::engine) enum Purpose {
     Stop(u32),
     /// Save the evidence of a role.
     Preserve(u32),
+    /// Look through the files of a role.
+    Scan(u32),
 }
 
 /// When what stands in line for a purpose is still wanted.
@@ -122,7 +124,8 @@ impl Purpose {
             | Self::List { .. }
             | Self::MadeUp(..)
             | Self::Stop(_)
-            | Self::Preserve(_) => Standing::Always,
+            | Self::Preserve(_)
+            | Self::Scan(_) => Standing::Always,
         }
     }
 }

@@ -6,14 +6,14 @@ mod words;
 
 pub use words::in_words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Subject, Time};
 use super::credential::{Machine, Side, Try};
 use super::plan::{Earlier, KnownSide, Phase, Planned};
 use super::report::{
     CredentialReport, Evidence as SavedEvidence, EvidenceState, InventoryFacts, Mode, Old, Origin,
-    ProviderFacts, Report, RoleDetail, Stamp, StopState, Stopped, Timings, Todo, Verdict,
+    ProviderFacts, Report, RoleDetail, Stamp, StopState, Stopped, Timings, Todo, Unlisted, Verdict,
 };
 use super::run::Run;
 use super::scene::RoleState;
@@ -42,6 +42,8 @@ impl Run {
             role_details: self.role_details(),
             timings: self.timings(),
             credentials: self.credentials(),
+            unlisted: self.unlisted(),
+            other_keys: self.other_keys(),
             todo: self.todo(),
             providers: plan.providers.iter().map(provider_facts).collect(),
             warnings: self.warnings(),
@@ -139,7 +141,27 @@ impl Run {
             let times = self.resumed;
             warnings.push(format!("this run was interrupted and taken up again ({times} times)"));
         }
+        for (role, state) in self.plan.roles.iter().zip(&self.roles) {
+            let gap = |gap: &String| format!("{}: not looked through: {gap}", role.name);
+            warnings.extend(state.scanned.gaps.iter().map(gap));
+        }
         warnings
+    }
+
+    /// What the files of several roles hold is told once.
+    fn unlisted(&self) -> Vec<Unlisted> {
+        let mut all: Vec<Unlisted> = Vec::new();
+        for found in self.roles.iter().flat_map(|role| &role.scanned.unlisted) {
+            if !all.contains(found) {
+                all.push(found.clone());
+            }
+        }
+        all
+    }
+
+    fn other_keys(&self) -> Vec<String> {
+        let all = self.roles.iter().flat_map(|role| &role.scanned.other_keys);
+        all.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn credentials(&self) -> Vec<CredentialReport> {
@@ -200,16 +222,21 @@ fn provider_facts(provider: &super::plan::PlannedProvider) -> ProviderFacts {
 }
 
 fn left_out(entry: &super::plan::LeftOut) -> CredentialReport {
-    let why = format!("inventory line {}: {}", entry.line, entry.message);
+    let why = entry.why();
+    let action = match (&entry.by_hand, entry.line) {
+        (Some(page), _) => page.action.as_str(),
+        (None, 0) => "find out what it is, and revoke it by hand",
+        (None, _) => "mend the entry and run again, or revoke it by hand",
+    };
     let todo = Todo {
         what: format!("{} was left out: {why}", entry.id),
-        at: None,
-        action: "mend the entry and run again, or revoke it by hand".to_owned(),
+        at: entry.by_hand.as_ref().map(|page| page.at.clone()),
+        action: action.to_owned(),
     };
     CredentialReport {
         id: entry.id.clone(),
         provider: entry.provider.clone(),
-        old: Old { why, ..Old::default() },
+        old: Old { why, fingerprint: entry.fingerprint.clone(), ..Old::default() },
         todo: vec![todo],
         ..CredentialReport::default()
     }

@@ -48,6 +48,7 @@ impl<'a> Planner<'a> {
                     provider: credential.provider.clone(),
                     line,
                     message: message.to_owned(),
+                    ..LeftOut::default()
                 });
             }
             let unread = broken.get(role.name.as_str());
@@ -55,7 +56,7 @@ impl<'a> Planner<'a> {
                 let id = format!("{}/{name}", role.name);
                 if self.options.only.is_empty() && seen.insert(id.clone()) {
                     let (line, message) = (*line, (*message).to_owned());
-                    left_out.push(LeftOut { id, provider: String::new(), line, message });
+                    left_out.push(LeftOut { id, line, message, ..LeftOut::default() });
                 }
             }
         }

@@ -15,6 +15,7 @@ use super::plan::{
     PlannedKind, PlannedRole,
 };
 use super::report::{Mode, Origin};
+use super::search::Search;
 use crate::inventory::{Credential, Inventory, Reload, Role, VarValue};
 use entries::Entry;
 use phases::phases;
@@ -232,6 +233,7 @@ impl<'a> Planner<'a> {
             vendor: role.vendor.clone(),
             stop: role.stop.clone().filter(|_| contains),
             evidence: if contains { role.evidence.clone() } else { Vec::new() },
+            search: contains.then(|| Search::of(role)),
         }
     }
 

@@ -249,6 +249,7 @@ mod tests {
         let unlisted = Unlisted {
             place: "dotenv:/srv/mail/.env#OTHER".to_owned(),
             provider: None,
+            kind: None,
             fingerprint: "f00d".to_owned(),
         };
         assert_eq!(after(|report| report.unlisted.push(unlisted)), 3);

@@ -321,6 +321,9 @@ pub struct Unlisted {
     pub place: String,
     /// The provider whose shape it has.
     pub provider: Option<String>,
+    /// The kind whose shape it has.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// HMAC under a key of this installation.
     pub fingerprint: String,
 }

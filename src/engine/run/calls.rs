@@ -94,6 +94,15 @@ impl Run {
                 let globs = self.plan.roles.get(*index as usize)?.evidence.clone();
                 Some(Task::Preserve { role: RoleIndex(*index), globs })
             }
+            (Purpose::Scan(index), _) => {
+                let search = self.plan.roles.get(*index as usize)?.search.clone()?;
+                Some(Task::Scan {
+                    role: RoleIndex(*index),
+                    files: search.files,
+                    home: search.home,
+                    named: self.named_places(),
+                })
+            }
             (purpose, Some(subject)) => {
                 self.scene(subject, |scene, machine| scene.task(machine, purpose))?
             }
@@ -190,6 +199,7 @@ impl Run {
             (Purpose::ReadActor(index), _) => self.took_actor(*index, id, answer),
             (Purpose::Stop(index), _) => self.role_stopped(*index, answer),
             (Purpose::Preserve(index), _) => self.role_preserved(*index, answer),
+            (Purpose::Scan(index), _) => self.role_scanned(*index, answer),
             (Purpose::MadeUp(kind, _), Some(subject)) => self.took_sight(*kind, subject, answer),
             (Purpose::List { list, after }, Some(leader)) => {
                 self.took_list((*list, *after), leader, answer);

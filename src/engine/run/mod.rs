@@ -424,7 +424,7 @@ impl Shown {
 
 impl RoleState {
     fn settled(&self) -> bool {
-        self.stop.settled() && self.preserve.settled()
+        self.stop.settled() && self.preserve.settled() && self.scan.settled()
     }
 }
 

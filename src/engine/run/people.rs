@@ -52,6 +52,11 @@ impl Run {
                         role.preserve = Try::Todo;
                     }
                 }
+                (Purpose::Scan(index), _) => {
+                    if let Some(role) = self.roles.get_mut(*index as usize) {
+                        role.scan = Try::Todo;
+                    }
+                }
                 (Purpose::MadeUp(kind, _), _) => {
                     if let Some(sight) = self.sights.get_mut(kind) {
                         sight.flying = false;

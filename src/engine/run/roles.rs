@@ -1,10 +1,13 @@
 //! What is done to a role as a whole, and the credentials that act without being rotated.
 
+use std::collections::BTreeSet;
+
 use super::super::call::{Answer, CallId, Fault, Reason, RoleIndex, Why};
 use super::super::credential::{Purpose, Side, Try};
 use super::super::plan::Acting;
 use super::super::queue::Lane;
 use super::{Run, number, subjects};
+use crate::inventory::SecretRef;
 
 /// How often the agent's end, the evidence and the reading of an admin are tried when nobody knows
 /// what came of it: a crash may have cut the first short.
@@ -15,6 +18,8 @@ impl Run {
         for (state, role) in self.roles.iter_mut().zip(&self.plan.roles) {
             state.stop = if role.stop.is_some() { Try::Todo } else { Try::Done };
             state.preserve = if role.evidence.is_empty() { Try::Done } else { Try::Todo };
+            let looks = role.search.as_ref().is_some_and(|it| !it.is_empty());
+            state.scan = if looks { Try::Todo } else { Try::Done };
         }
         self.role_calls();
     }
@@ -30,6 +35,11 @@ impl Run {
             if role.preserve == Try::Todo {
                 role.preserve = Try::Flying;
                 wanted.push((Lane::Need, Purpose::Preserve(number(index))));
+            }
+            if role.scan == Try::Todo {
+                role.scan = Try::Flying;
+                // Everything else is more urgent.
+                wanted.push((Lane::Sweep, Purpose::Scan(number(index))));
             }
         }
         for (lane, purpose) in wanted {
@@ -65,6 +75,29 @@ impl Run {
             };
         }
         self.role_changed(index);
+    }
+
+    pub(super) fn role_scanned(&mut self, index: u32, answer: Answer) {
+        if let Some(role) = self.roles.get_mut(index as usize) {
+            role.scans += 1;
+            role.scan = match answer {
+                Answer::Scanned(scanned) => {
+                    role.scanned = scanned;
+                    Try::Done
+                }
+                other => not_done(other, role.scans),
+            };
+        }
+        self.role_changed(index);
+    }
+
+    /// Places that the run's entries name.
+    pub(super) fn named_places(&self) -> Vec<SecretRef> {
+        let own = self.plan.credentials.iter().flat_map(|it| {
+            it.places.values().chain(it.deliver_to.iter().flat_map(|parts| parts.values()))
+        });
+        let actors = self.plan.actors.iter().flat_map(|it| it.places.values());
+        own.chain(actors).cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// A delivery may have been waiting for it.
