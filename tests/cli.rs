@@ -81,6 +81,8 @@ fn help_is_the_report_of_nobody_and_ends_with_0() {
                                      state directory]
           --wait <DURATION>          Go on trying what cannot be reached, and waiting for what dies
                                      late, for so long: 90s, 2h
+          --consent <WHEN>           Whether a person is asked for a new OAuth grant, on stderr
+                                     [default: auto] [possible values: auto, ask, never]
           --dry-run                  Print the whole plan and touch nothing
           --yes                      Do not wait for Enter
           --format <FORMAT>          The report on stdout [default: human] [possible values: human,

@@ -64,9 +64,12 @@ pub(crate) struct Pace {
 /// Who consents to a new OAuth grant.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct Person {
-    /// Whether a person is asked for a new OAuth grant, beside everything else: the page and the
-    /// code stand on stderr. Nobody is asked where neither stdin nor stderr is a terminal, as in a
-    /// schedule; such a grant is issued by hand
+    /// Whether a person is asked for a new OAuth grant, on stderr
+    ///
+    /// The page and the code stand beside everything else, which goes on meanwhile; with
+    /// `--log-format json` as one object on a line. By default nobody is asked where neither stdin
+    /// nor stderr is a terminal, as in a schedule: such a grant is then issued by hand. No browser
+    /// is started
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub(crate) consent: When,
 }

@@ -468,6 +468,8 @@ impl Address {
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::Batch;
+    use super::super::capability::BatchLimit;
     use super::*;
 
     fn limits(in_flight: u32, calls: Option<(u32, u64)>) -> Limits {
@@ -634,5 +636,58 @@ mod tests {
         assert_eq!(pop(&mut queue, 0).map(|(.., item)| item), Some(0));
         assert_eq!((pop(&mut queue, 0), queue.timers.len()), (None, 1));
         assert_eq!(pop(&mut queue, 100).map(|(.., item)| item), Some(1));
+    }
+
+    #[test]
+    fn what_stands_in_line_at_one_instant_shares_a_request() {
+        let mut queue = Queue::default();
+        let mut sixty = limits(1, None);
+        let rate = Rate { count: 60, per_ms: 3_600_000 };
+        sixty.batch = Some(BatchLimit { size: 1_000, rate });
+        let nobody = queue.account(&account("nobody"), &sixty);
+        for n in 0..2_500 {
+            queue.push(nobody, Lane::KillTogether, n, Time(0));
+        }
+        let mut leads = Vec::new();
+        let mut now = Time(0);
+        for _ in 0..2_500 {
+            let taken = loop {
+                match queue.pop(now, |_| true) {
+                    Some(taken) => break taken,
+                    None => now = queue.wake().unwrap(),
+                }
+            };
+            let seat = taken.seat.unwrap();
+            if seat.leads {
+                leads.push((now.0, seat.batch.size));
+            }
+            // The one that leads is answered at once: its account bears one at a time.
+            queue.answered(nobody, taken.seat, now);
+        }
+        assert_eq!(leads, [(0, 1_000), (50, 1_000), (100, 500)]);
+        assert_eq!((queue.in_flight, queue.addresses[0].in_flight), (0, 0));
+    }
+
+    #[test]
+    fn a_seat_takes_no_room_and_a_request_takes_one() {
+        let mut queue = Queue::default();
+        let mut one = limits(1, None);
+        one.batch = Some(BatchLimit { size: 3, rate: Rate { count: 9, per_ms: 1_000 } });
+        let nobody = queue.account(&account("nobody"), &one);
+        for n in 0..5 {
+            queue.push(nobody, Lane::KillTogether, n, Time(0));
+        }
+        queue.push(nobody, Lane::Sweep, 9, Time(0));
+        let gone: Vec<_> =
+            std::iter::from_fn(|| pop(&mut queue, 0)).map(|(.., item)| item).collect();
+        assert_eq!(gone, [0, 1, 2], "the rest waits for room, the next batch for its time as well");
+        assert!(pop(&mut queue, 60).is_none());
+        let lead = Seat { batch: Batch { id: 1, size: 3 }, leads: true };
+        queue.answered(nobody, Some(Seat { leads: false, ..lead }), Time(60));
+        assert!(pop(&mut queue, 60).is_none(), "the request is answered by the one that leads");
+        queue.answered(nobody, Some(lead), Time(60));
+        let gone: Vec<_> =
+            std::iter::from_fn(|| pop(&mut queue, 60)).map(|(.., item)| item).collect();
+        assert_eq!(gone, [3, 4]);
     }
 }

@@ -26,9 +26,9 @@ use crate::engine::capability::Way;
 use crate::secret::Secret;
 
 mod answer;
-mod deploy_key;
 mod gather;
 mod operation;
+mod repository;
 mod session;
 
 /// What GitHub takes in one request to end credentials by their value.
@@ -76,11 +76,11 @@ impl Github {
             Operation::ProbeClient => probe_client(client, bases, party(secrets, "it")?).await,
             Operation::ListKeys => {
                 let session = open(token(secrets, "admin")?)?;
-                deploy_key::list(&session, repository(values)?, secrets).await
+                repository::list(&session, named_repository(values)?, secrets).await
             }
             Operation::DeleteKey => {
                 let session = open(token(secrets, "admin")?)?;
-                deploy_key::delete(&session, repository(values)?, handle(values)?).await
+                repository::delete(&session, named_repository(values)?, handle(values)?).await
             }
             Operation::EndGrant | Operation::EndToken => {
                 let what = if operation == Operation::EndGrant { "grant" } else { "token" };
@@ -272,7 +272,7 @@ fn old(secrets: &Secrets) -> Result<&Secret, Failure> {
     secret(party(secrets, "old")?)
 }
 
-fn repository(values: &Values) -> Result<&str, Failure> {
+fn named_repository(values: &Values) -> Result<&str, Failure> {
     let named = values.get("repository").and_then(Value::as_str);
     named.ok_or_else(|| Failure::refused(Reason::MissingValue))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::extract::Form;
 use axum::http::{HeaderMap, StatusCode};
@@ -11,6 +12,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use rotate::engine::call::{Answer, Fault, Identity, Liveness, Reason, Verb, Why};
 use rotate::provider::Secrets;
+use rotate::provider::oauth::{Ask, Consent, Shown};
 use rotate::secret::Secret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -355,6 +357,73 @@ async fn fake_that_refuses_a_device_code_is_asked_by_redirect() {
     let back: Url = of("redirect_uri").parse().unwrap();
     assert_eq!((back.host_str(), back.path()), (Some("127.0.0.1"), "/callback"));
     assert_eq!(seen.lock().unwrap().len(), 1, "nothing was redeemed");
+}
+
+/// A person whose browser comes back at once with a code, and who is waited for without end.
+struct Returning;
+
+#[async_trait]
+impl Consent for Returning {
+    async fn show(&self, ask: &Ask) -> Shown {
+        let query: BTreeMap<String, String> = ask.page.query_pairs().into_owned().collect();
+        let back = format!("{}?code=the-code&state={}", query["redirect_uri"], query["state"]);
+        // Nobody listens before the question was shown.
+        tokio::spawn(async move { reqwest::get(back).await });
+        Box::new(())
+    }
+
+    async fn pause(&self, _: Duration) {
+        std::future::pending().await
+    }
+}
+
+/// Answers the token endpoint's requests one after the other.
+fn one_after_the_other(seen: &Seen, answers: [(u16, &'static str); 2]) -> Router {
+    let (seen, next) = (Arc::clone(seen), Arc::new(Mutex::new(answers.into_iter())));
+    let answer = move |sent: HeaderMap, Form(form): Form<BTreeMap<String, String>>| async move {
+        seen.lock().unwrap().push(("/token", form, sent));
+        let (status, body) = next.lock().unwrap().next().unwrap();
+        let json = [("content-type", "application/json")];
+        (StatusCode::from_u16(status).unwrap(), json, body).into_response()
+    };
+    Router::new().route("/token", post(answer))
+}
+
+/// The answer to a code went missing: the code is shown once more. Either it is redeemed now, or
+/// the issuer has ended what it gave for it, and what was perhaps granted is named as lost.
+#[tokio::test]
+async fn fake_that_loses_its_answer_is_shown_the_code_once_more() {
+    let cut = (200, r#"{"access_token":"#);
+    let pair = (200, r#"{"access_token":"at","refresh_token":"rt","token_type":"bearer"}"#);
+    let spent = (400, r#"{"error":"invalid_grant"}"#);
+    for (second, redeemed) in [(pair, true), (spent, false)] {
+        let seen = Seen::default();
+        let metadata = |issuer: &str| {
+            let mut metadata = ordinary(issuer);
+            metadata["authorization_endpoint"] = format!("{issuer}/authorize").into();
+            metadata
+        };
+        let routes = one_after_the_other(&seen, [cut, second]);
+        let bench = Bench::with(&fake(metadata, routes).await, Some(Arc::new(Returning)));
+        let secrets = named([("client", client(CLIENT))]);
+        let reply = bench.call(at("grant", Verb::Issue), json!({}), secrets).await;
+        match redeemed {
+            true => {
+                assert!(matches!(reply.answer, Answer::Issued(_)), "{:?}", reply.answer);
+                assert_eq!(text(&reply.brought.unwrap(), "secret"), "rt");
+            }
+            false => {
+                assert!(matches!(reply.answer, Answer::Fault(Fault::Unknown(_))));
+            }
+        }
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), 2);
+        for (_, form, _) in seen.iter() {
+            assert_eq!(form["code"], "the-code");
+            assert_eq!(form["code_verifier"].len(), 43);
+            assert!(form["redirect_uri"].starts_with("http://127.0.0.1:"));
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Issue: once, and never again before somebody has looked.
 
 use rotate::engine::call::{Time, Told, Verb};
+use rotate::engine::capability::Order;
 use rotate::engine::report::{NewState, Verdict};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, entry};
 use crate::sim::Sim;
 
 #[test]
@@ -142,4 +143,52 @@ fn a_new_one_that_is_never_accepted_is_said_to_be_unproven() {
     let report = sim.finish();
     assert_eq!(report.credentials[0].new.state, NewState::Unproven);
     assert_eq!(report.exit_code, 3);
+}
+
+/// No list shows what a person gives: after a crash the person is asked once more, under another
+/// label, and what may have come in that instant is named. The old one's verdict waits for neither.
+#[test]
+fn a_crash_while_a_person_is_asked_asks_again() {
+    let bench = Bench::with(&["key"]).can("key", |can| {
+        can.verbs.get_mut(&Verb::Issue).unwrap()[0].person = true;
+        can.verbs.remove(&Verb::Find);
+    });
+    let mut sim = Sim::contain(&bench);
+    sim.server.manners.person = 1_200_000;
+    // Longer than what does not reach its provider is tried for.
+    sim.until(Time(900_000));
+    assert_eq!(sim.times(Verb::Issue, "a").len(), 1);
+    sim.crash();
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert_eq!(sim.times(Verb::Issue, "a").len(), 2);
+    assert_eq!((one.old.verdict, one.new.state), (Verdict::Dead, NewState::Held));
+    assert_eq!(one.todo.len(), 1);
+    assert!(one.todo[0].what.starts_with("tokens of a new mail/a may have been lost"));
+}
+
+/// Where a revocation knows no old and new, one that is still on its way would take with it what a
+/// person gives meanwhile.
+#[test]
+fn nobody_is_asked_before_a_revocation_that_would_end_the_new_one_has_come_home() {
+    let text = format!(
+        "[role.mail]\n{}{}",
+        entry("mail", "a", "team-key", "vars = { team = \"t1\" }"),
+        entry("mail", "b", "team-key", "vars = { team = \"t1\" }")
+    );
+    let bench = Bench::of(&text).can("team-key", |can| {
+        can.order = Order::RevokeFirst;
+        can.verbs.get_mut(&Verb::Issue).unwrap()[0].person = true;
+    });
+    let mut sim = Sim::contain(&bench);
+    sim.server.manners.kills_team = true;
+    sim.server.manners.lag = 5_000;
+    sim.server.manners.person = 1_000;
+    let report = sim.finish();
+    let revoked = ["a", "b"].iter().flat_map(|name| sim.times(Verb::Revoke, name)).max();
+    for (name, one) in ["a", "b"].into_iter().zip(&report.credentials) {
+        assert_eq!((one.old.verdict, one.new.state), (Verdict::Dead, NewState::Held), "{name}");
+        let asked = sim.first(Verb::Issue, name).unwrap();
+        assert!(asked.since(revoked.unwrap()) > 4_000, "{name}\n{}", sim.told());
+    }
 }

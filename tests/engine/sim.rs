@@ -247,8 +247,12 @@ impl Sim {
         let Some(subject) = call.subject else { return };
         let makes = matches!(verb_of(call), Some(Verb::Issue | Verb::Roll));
         if makes {
+            let planned = self.run.plan().planned(subject).unwrap();
+            let can = &self.run.plan().kind(planned.kind).unwrap().can;
+            // A person is asked once more for what no list shows.
+            let asks = call.asks_a_person() && can.ways(Verb::Find).is_empty();
             let again = match &call.task {
-                Task::Ask(request) => self.server.step(request).again,
+                Task::Ask(request) => asks || self.server.step(request).again,
                 _ => false,
             };
             assert!(self.watch.making.insert(subject), "two at once\n{}", self.told());

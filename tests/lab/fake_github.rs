@@ -46,6 +46,9 @@ pub(crate) enum Prefix {
     Ghs,
 }
 
+/// A status, and GitHub's words for it.
+type Refusal = (StatusCode, &'static str);
+
 struct Github {
     front: Arc<Front>,
     root: &'static str,
@@ -233,7 +236,7 @@ impl Github {
     }
 
     /// The application that signs a request, if it is the one of the path.
-    fn application(&self, headers: &HeaderMap, id: &str) -> Result<(), Response> {
+    fn application(&self, headers: &HeaderMap, id: &str) -> Result<(), Refusal> {
         let basic = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
         let pair = basic
             .and_then(|it| it.strip_prefix("Basic "))
@@ -242,11 +245,11 @@ impl Github {
         let known = clients.iter().any(|(known, secret)| {
             known == id && pair.as_deref() == Some(&format!("{known}:{secret}"))
         });
-        if known { Ok(()) } else { Err(said(StatusCode::UNAUTHORIZED, "Bad credentials")) }
+        if known { Ok(()) } else { Err((StatusCode::UNAUTHORIZED, "Bad credentials")) }
     }
 
     /// The live token of this application that a body names.
-    fn granted(&self, client: &str, named: &Named) -> Result<Token, Response> {
+    fn granted(&self, client: &str, named: &Named) -> Result<Token, Refusal> {
         self.judge(&named.access_token);
         let tokens = self.tokens.lock().unwrap();
         let found = tokens.iter().find(|token| {
@@ -254,7 +257,7 @@ impl Github {
                 && token.value == named.access_token
                 && token.client.as_deref() == Some(client)
         });
-        found.cloned().ok_or_else(|| said(StatusCode::NOT_FOUND, "Not Found"))
+        found.cloned().ok_or((StatusCode::NOT_FOUND, "Not Found"))
     }
 
     /// Whether the caller administers repositories: here every classic token does.
@@ -399,7 +402,7 @@ fn ended(
             state.end(move |known| fits(known, &token));
             StatusCode::NO_CONTENT.into_response()
         }
-        Err(refusal) => refusal,
+        Err((status, message)) => said(status, message),
     }
 }
 
@@ -414,7 +417,10 @@ async fn check_token(
     }
     let named: Named = serde_json::from_value(body).unwrap();
     let found = state.application(&headers, &client).and_then(|()| state.granted(&client, &named));
-    found.map_or_else(|refusal| refusal, |token| Json(json!({ "id": token.user })).into_response())
+    match found {
+        Ok(token) => Json(json!({ "id": token.user })).into_response(),
+        Err((status, message)) => said(status, message),
+    }
 }
 
 async fn list_keys(

@@ -7,6 +7,7 @@
 //! `fake_*` are servers of our own that keep state like the vendor's and refuse what the vendor's
 //! published description refuses; they must be started inside a tokio runtime.
 #![expect(dead_code, unused_imports, reason = "each test binary uses the servers it needs")]
+#![expect(clippy::result_large_err, reason = "what a fake refuses with is a whole answer")]
 
 use std::env;
 use std::io::Write as _;
@@ -23,7 +24,7 @@ mod fake_google_unchecked;
 mod fake_grace;
 mod fake_openai;
 mod fake_openrouter;
-mod fake_registry;
+mod fake_registry_unchecked;
 mod fake_slack;
 mod mariadb;
 mod moto;
@@ -46,7 +47,7 @@ pub(crate) use fake_google_unchecked::FakeGoogle;
 pub(crate) use fake_grace::{FakeGrace, Grace};
 pub(crate) use fake_openai::{FakeOpenAi, OpenAiKey};
 pub(crate) use fake_openrouter::{FakeOpenRouter, OpenRouterKey};
-pub(crate) use fake_registry::FakeRegistry;
+pub(crate) use fake_registry_unchecked::FakeRegistry;
 pub(crate) use fake_slack::FakeSlack;
 pub(crate) use mariadb::{Mariadb, mariadb};
 pub(crate) use moto::{AwsKey, Moto, moto};

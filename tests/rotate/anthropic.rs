@@ -102,8 +102,9 @@ fn a_key_that_was_stopped_and_not_archived_is_left_to_a_person() {
     bench.fake.stops_half_way();
     let outcome = bench.host.rotate(&["--role", "mail-agent", "--revoke-only"]);
     insta::assert_snapshot!(outcome.table(), @r"
-    revoke-only exit 0
+    revoke-only exit 3
     mail-agent/model: dead, revoke rejected, control monitor/model, made-up refused; new not-issued
+      todo: finish the revocation of mail-agent/model, of which a step was left: the answer was not what the provider file describes (200); Disable, then delete the key whose hint matches; https://platform.claude.com/settings/keys
     ");
     assert!(!bench.fake.is_alive(&bench.old.secret));
     assert_eq!(bench.fake.status(&bench.old.handle), "inactive");

@@ -66,6 +66,11 @@ impl Host {
 
     /// Starts `rotate ARGUMENTS`, its report as JSON.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        self.start_with(arguments, &[])
+    }
+
+    /// The same with further variables in its environment.
+    pub(crate) fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rotate"));
         command.args(arguments);
         command.args(["--format", "json", "--state"]).arg(self.path("state"));
@@ -73,6 +78,7 @@ impl Host {
         command.env_clear().env("HOME", self.folder.path()).env("NO_PROXY", "127.0.0.1");
         command.env("PATH", "/usr/bin:/bin");
         command.env("ROTATE_INVENTORY", self.path("inventory.toml"));
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (say, said) = channel();

@@ -2,7 +2,7 @@
 
 use crate::bench::Host;
 use crate::hosted::Hosted;
-use crate::lab::{CloudflareToken, FakeCloudflare};
+use crate::lab::{CloudflareToken, FakeCloudflare, Manners};
 use crate::role::{ENV, PROOF, ROLE};
 
 const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
@@ -87,6 +87,23 @@ fn an_account_s_token_is_rolled_at_its_account() {
     ");
     assert!(!bench.fake.is_alive(&bench.old.secret) && bench.fake.is_alive(&bench.placed()));
     bench.asked_for_nothing_unknown();
+}
+
+/// Nobody can tell whether a lost roll happened. A second one ends whatever the first brought.
+#[test]
+fn a_roll_whose_answer_was_lost_is_made_again() {
+    let bench = of_a_user();
+    bench.fake.misbehave("/value", Manners::ServerError);
+    let mut run = bench.host.start(&["--role", "mail-agent", "--deliver"]);
+    run.hear("roll");
+    bench.fake.behave();
+    let outcome = run.end();
+    insta::assert_snapshot!(outcome.table(), @r"
+    contain exit 0
+    mail-agent/dns: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#CLOUDFLARE_API_TOKEN (in-use)
+    ");
+    assert!(!bench.fake.is_alive(&bench.old.secret) && bench.fake.is_alive(&bench.placed()));
 }
 
 #[test]

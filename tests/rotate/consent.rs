@@ -269,3 +269,39 @@ fn a_person_who_refuses_on_the_redirect_ends_the_waiting() {
     let table = run.end().table();
     assert!(table.contains("new: not issued: refused (access_denied)"), "{table}");
 }
+
+/// A program that reads stderr finds the question on one line. Nothing else repeats it: not the
+/// log at its most talkative, not the journal, not the report.
+#[test]
+fn a_program_reads_the_question_and_nothing_repeats_it() {
+    let Some(oidc) = lab::oidc() else { return };
+    let (host, old, _) = role(&oidc, Oidc::CLIENT, "");
+    let arguments = [&CONTAIN[..], &["--log-format", "json"]].concat();
+    let mut run = host.start_with(&arguments, &[("ROTATE_LOG", "trace")]);
+    let line = run.hear(r#""event":"consent""#);
+    let event: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(event["credential"], "mail-agent/calendar");
+    assert_eq!(event["loopback_port"], Value::Null);
+    let code = event["code"].as_str().unwrap().to_owned();
+    agree(event["page_with_code"].as_str().unwrap());
+    let outcome = run.end();
+    assert_ne!(placed(&host), old);
+    let saying = outcome.stderr.lines().filter(|line| line.contains(&code)).count();
+    assert_eq!(saying, 1, "{}", outcome.stderr);
+    assert!(!outcome.report.to_string().contains(&code));
+    let mut folders = vec![host.path("state")];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            files += 1;
+            let bytes = std::fs::read(&entry).unwrap();
+            let found = bytes.windows(code.len()).any(|window| window == code.as_bytes());
+            assert!(!found, "{}", entry.display());
+        }
+    }
+    assert!(files > 0, "there is a journal");
+}

@@ -58,7 +58,15 @@ fn a_thief_who_refreshed_first_loses_the_family() {
     assert!(is_active(&oidc, &stolen.0) && !is_active(&oidc, &old.0));
 
     let outcome = host.rotate(&["--role", "mail-agent", "--deliver"]);
-    insta::assert_snapshot!(outcome.table(), @"");
+    insta::assert_snapshot!(outcome.table(), @r"
+    contain exit 3
+    mail-agent/calendar: unproven, revoke accepted, control null, made-up refused; new not-issued
+      why: refused, but never seen alive here; the provider accepted the revocation
+      new: not issued: the acting credential was refused
+      minted: access tokens handed out before, until unknown
+      todo: issue a new mail-agent/calendar; Sign in as the same user and consent again; the application's own sign-in
+      todo: find out who spent mail-agent/calendar: it was refused before it was rolled; it had expired, or somebody used it first and held what came of it: look for other tokens of that consent, and end it there; the issuer's account page, connected applications
+    ");
     assert!(!is_active(&oidc, &stolen.0) && !is_active(&oidc, &stolen.1));
     assert_eq!(placed(&host), old, "nothing to put there");
 }
@@ -133,7 +141,7 @@ fn a_refresh_that_ends_the_access_token_before_it_is_proved_by_that() {
     let host = on_toolkit(&site, "rotating-grant", &old);
     assert!(is_accepted(&site, &old.1));
     let outcome = host.rotate(&["--role", "mail-agent", "--deliver"]);
-    insta::assert_snapshot!(outcome.table(), @"");
+    assert_eq!(outcome.table(), ROLLED);
     let new = placed(&host);
     assert!(!is_accepted(&site, &old.1) && is_accepted(&site, &new.1));
     // Asked last, for it ends the family: the old one is spent, and the new one was alive.
@@ -157,7 +165,8 @@ fn a_thief_loses_the_family_where_a_revocation_of_the_spent_one_does_nothing() {
         assert!(!is_accepted(&site, &stolen.1), "{kind}: {}", outcome.table());
         assert_eq!(refresh(&site, &stolen.0)["error"], "invalid_grant", "{kind}");
         if kind == "rotating-grant" {
-            insta::assert_snapshot!(outcome.table(), @"");
+            let news = "todo: find out who spent mail-agent/calendar";
+            assert!(outcome.table().contains(news), "{}", outcome.table());
         }
     }
 }

@@ -117,7 +117,10 @@ fn a_login_lives_after_its_logout_and_dies_with_its_password() {
     ask(verdaccio.change_password(&old, PASSWORD, "another-made-up-password"));
     assert_eq!(ask(verdaccio.whoami(&old)), (200, serde_json::json!({})));
     let done = host.rotate(&["done", &outcome.run(), "mail-agent/packages"]);
-    insta::assert_snapshot!(done.table(), @"");
+    insta::assert_snapshot!(done.table(), @r"
+    verify exit 0
+    mail-agent/packages: dead, revoke by-hand, control monitor/packages, made-up refused; new not-issued
+    ");
     assert!(!ask(verdaccio.is_alive(&old)) && ask(verdaccio.is_alive(&control)));
 }
 

@@ -59,7 +59,7 @@ const EXPOSE: &[(&str, &[&str])] = &[
     ("src/journal/key.rs",              &["write_once"]),
     ("src/journal/sealed.rs",           &["open", "seal"]),
     ("src/provider/aws_iam/session.rs", &["from_parts"]),
-    ("src/provider/github/deploy_key.rs", &["public"]),
+    ("src/provider/github/repository.rs", &["public"]),
     ("src/provider/github/session.rs",  &["text"]),
     ("src/provider/http/list.rs",       &["row"]),
     ("src/provider/http/login.rs",      &["key"]),

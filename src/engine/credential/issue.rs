@@ -3,11 +3,14 @@
 use super::advance::Flow;
 use super::walk::Walk;
 use super::{Issued, Machine, NotSafe, OrphanFound, Outcome, Purpose, Side, Steps};
-use crate::engine::call::{Answer, Fault, Reason, Row, SecretId, Time, Verb, Why};
+use crate::engine::call::{Answer, Fault, Reason, Row, SecretId, Subject, Time, Verb, Why};
+use crate::engine::capability::Order;
 use crate::engine::plan::Phase;
+use crate::engine::proof::Proof;
 use crate::engine::queue::Lane;
 use crate::engine::report::{Mode, Revoke};
 use crate::engine::scene::{Ready, Scene, Want};
+use crate::engine::verdict::Now;
 
 /// In contain, an issue or a roll that stands before the revocation gets one attempt and this
 /// long.
@@ -51,6 +54,9 @@ impl Machine {
         if self.issued == Issued::Looking {
             return self.look_for_issued(scene, wants);
         }
+        if self.awaits_the_end(scene) {
+            return Flow::Wait;
+        }
         if let Some(why) = self.must_not_make(scene) {
             return self.not_issued(why);
         }
@@ -65,6 +71,30 @@ impl Machine {
             Walk::Exhausted(why) => self.not_issued(why),
             Walk::Waiting => Flow::Wait,
         }
+    }
+
+    /// Where a revocation takes the new one with it, nothing new is made before the old one is seen
+    /// refused: a revocation that is still on its way may end what is made meanwhile, and one that
+    /// has to be sent again would. Half the patience is for that, the other half for the issue.
+    fn awaits_the_end(&mut self, scene: &Scene<'_>) -> bool {
+        let can = &scene.kind.can;
+        let looks = self.revoke == Revoke::Accepted && scene.uses_old(self) && !self.proof_over;
+        // Only a person's answer is waited for with the proof already under way.
+        if can.order != Order::RevokeFirst || !looks || !scene.asks_a_person() {
+            return false;
+        }
+        let now = self.proof.as_ref().map(Proof::now);
+        if self.by_leader && now == Some(Now::Accepted) && !scene.would_end_a_new_one() {
+            self.revoke_alone(scene);
+            return true;
+        }
+        let end = self.since.plus(can.proof.give_up_ms / 2);
+        let refused = matches!(now, Some(Now::Refused | Now::RefusedForHold { .. }));
+        if refused || scene.now >= end {
+            return false;
+        }
+        self.wake_by(end);
+        true
     }
 
     fn generate(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
@@ -419,5 +449,19 @@ impl Machine {
             }
         }
         if self.end_orphans(scene, wants) { Flow::Wait } else { Flow::Next }
+    }
+}
+
+impl Scene<'_> {
+    /// Whether a revocation now would end something new, of this credential or of one that dies
+    /// with it: where the order is `revoke-first`, a revocation knows no old and new.
+    pub(super) fn would_end_a_new_one(&self) -> bool {
+        let leader = self.planned.leader.unwrap_or(self.subject);
+        let group = self.lists.followers(leader).iter().chain([&leader]);
+        let new = |at: &Subject| {
+            let machine = self.machines.get(at.0 as usize);
+            machine.is_some_and(|machine| machine.has_new() || machine.issue.sent)
+        };
+        self.kind.can.order == Order::RevokeFirst && group.into_iter().any(new)
     }
 }

@@ -30,7 +30,7 @@ enum Choice {
 impl Machine {
     pub(super) fn prove_old(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
         let accepted = self.proof.as_ref().map(Proof::now) == Some(Now::Accepted);
-        if self.by_leader && accepted {
+        if self.by_leader && accepted && !scene.would_end_a_new_one() {
             self.revoke_alone(scene);
             return Flow::Wait;
         }
@@ -39,7 +39,7 @@ impl Machine {
 
     /// The first of its group was revoked, and this one lives: its provider kills narrower than
     /// its file says.
-    fn revoke_alone(&mut self, scene: &Scene<'_>) {
+    pub(super) fn revoke_alone(&mut self, scene: &Scene<'_>) {
         let at = scene.planned.phases.iter().position(|phase| *phase == Phase::Revoke);
         self.at = at.and_then(|at| u16::try_from(at).ok()).unwrap_or(self.at);
         self.by_leader = false;
@@ -334,7 +334,7 @@ impl Machine {
 
 impl Scene<'_> {
     /// Whether the old one can be used to prove its death at all.
-    fn uses_old(&self, machine: &Machine) -> bool {
+    pub(super) fn uses_old(&self, machine: &Machine) -> bool {
         machine.read == super::Try::Done
             && self.probe().is_some()
             && !Lane::Refused.forbidden(&self.kind.limits)

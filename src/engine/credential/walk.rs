@@ -133,9 +133,11 @@ fn purpose(verb: Verb, way: u16, step: u16) -> Purpose {
 }
 
 impl Scene<'_> {
-    /// Whether the answer went missing because the process died while a person was asked.
+    /// Whether the answer went missing because the process died while a person was asked, for what
+    /// no list shows.
     pub(super) fn was_asking(&self, verb: Verb, way: u16, why: &Why) -> bool {
-        verb == Verb::Issue && why.reason == Reason::Crashed && self.waits_for_a_person(way)
+        let asking = verb == Verb::Issue && self.waits_for_a_person(way);
+        asking && why.reason == Reason::Crashed && self.ways(Verb::Find).is_empty()
     }
 
     /// Whether the same call may be sent again after a lost answer.

@@ -1,8 +1,8 @@
 //! What is left for a person.
 
-use super::super::call::{Subject, Verb};
-use super::super::capability::ByHand;
-use super::super::credential::{Machine, SETTLE_MS, Try, text};
+use super::super::call::{Reason, Subject, Verb};
+use super::super::capability::{ByHand, Order};
+use super::super::credential::{Issued, Machine, SETTLE_MS, Try, text};
 use super::super::plan::{Phase, Plan, Planned, PlannedKind};
 use super::super::report::{
     CredentialReport, EvidenceState, NewState, Revoke, StopState, Todo, Verdict,
@@ -94,13 +94,8 @@ impl Run {
                     .to_owned(),
             });
         }
-        if let Try::Failed(why) = &machine.evict {
-            todo.push(Todo {
-                what: format!("end what was minted from {id}: {}", in_words(why)),
-                at: None,
-                action: "end its sessions by hand".to_owned(),
-            });
-        }
+        todo.extend(not_evicted(id, machine));
+        todo.extend(self.spent_before(planned, machine));
         // A list read to its end since, with nothing of ours in it, says that it was not made.
         let settled = machine.lost_at.map(|at| at.plus(SETTLE_MS));
         let labels = lists_labels(kind);
@@ -116,6 +111,26 @@ impl Run {
             });
         }
         todo
+    }
+
+    /// A roll that found its token spent: perhaps by a thief, who holds the next of its family.
+    fn spent_before(&self, planned: &Planned, machine: &Machine) -> Option<Todo> {
+        let kind = self.plan.kind(planned.kind)?;
+        let Issued::Failed(why) = &machine.issued else { return None };
+        let spent = match why.reason {
+            Reason::SomebodyElse => true,
+            // Of our own finding: the look before the roll saw it refused.
+            Reason::ActorRefused => why.status.is_none(),
+            _ => false,
+        };
+        let page = kind.can.revoke_by_hand.as_ref();
+        (kind.can.order == Order::Roll && spent).then(|| Todo {
+            what: format!("find out who spent {}: it was refused before it was rolled", planned.id),
+            at: page.map(|page| filled(&page.at, &self.plan, planned, machine)),
+            action: "it had expired, or somebody used it first and held what came of it: look for \
+                     other tokens of that consent, and end it there"
+                .to_owned(),
+        })
     }
 
     /// An issue whose answer was lost, and of which nothing was seen since: perhaps it lives.
@@ -174,6 +189,15 @@ fn wider_way(planned: &Planned, kind: &PlannedKind, machine: &Machine) -> Option
             ", or end everything of its {kills}: run again with --max-blast {kills}",
             kills = text(&serde_json::to_value(kills).unwrap_or_default()).unwrap_or_default()
         )
+    })
+}
+
+fn not_evicted(id: &str, machine: &Machine) -> Option<Todo> {
+    let Try::Failed(why) = &machine.evict else { return None };
+    Some(Todo {
+        what: format!("end what was minted from {id}: {}", in_words(why)),
+        at: None,
+        action: "end its sessions by hand".to_owned(),
     })
 }
 

@@ -231,6 +231,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_with_a_wrong_checksum_is_neither_identified_nor_found() {
+        let shape = Shape::anchored("^made_[A-Za-z0-9]{12}$").unwrap();
+        let shape = shape.with_checksum(Checksum::Crc32Base62).unwrap();
+        let good = shape.sample(&BTreeMap::new(), &mut rand::rng());
+        let mut bad = good.to_string();
+        bad.replace_range(5..6, if good.as_bytes()[5] == b'a' { "b" } else { "a" });
+        assert!(shape.matches(&good) && !shape.matches(&bad));
+        let text = format!("K={bad}\nL={}\n", *good);
+        let found: Vec<&str> = shape.find(&text).into_iter().map(|span| &text[span]).collect();
+        assert_eq!(found, [good.as_str()]);
+        let narrow = Shape::anchored("^made_[a-z]{12}$").unwrap();
+        assert!(narrow.with_checksum(Checksum::Sha256Base32).is_err(), "upper case is needed");
+    }
+
+    #[test]
     fn values_are_found_in_a_text_whole_and_never_within_a_word() {
         let shape = Shape::anchored("^(acme_[a-z0-9]{4,6}|acme_[a-z0-9]{4}-x)$").unwrap();
         let found = |text: &str| -> Vec<String> {
