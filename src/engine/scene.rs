@@ -39,13 +39,10 @@ pub(super) struct RoleState {
     /// What could not be saved.
     pub(super) gaps: Vec<String>,
     /// Looking for what no entry names.
-    #[serde(default)]
     pub(super) scan: Try,
     /// What was found.
-    #[serde(default)]
     pub(super) scanned: Scanned,
     /// How often that was tried.
-    #[serde(default)]
     pub(super) scans: u32,
     /// How often the agent's end was tried.
     pub(super) stops: u32,
