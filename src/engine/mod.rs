@@ -16,6 +16,7 @@ pub mod check;
 mod credential;
 mod fold;
 pub mod leftover;
+mod orphan;
 pub(crate) mod outline;
 mod pairs;
 pub mod plan;

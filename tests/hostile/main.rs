@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+#[expect(dead_code, reason = "what other test binaries need of it")]
 mod acme;
 mod bench;
 mod command_place;

@@ -76,7 +76,7 @@ pub(crate) fn visit(page: &str, agrees: bool) -> String {
 /// The page of the question that a run asks: the one with the code in it, where there is one.
 fn asked(run: &mut Running, line: &str) -> String {
     run.hear("consent wanted: mail-agent/calendar");
-    run.hear(line).trim().split_whitespace().last().unwrap().to_owned()
+    run.hear(line).split_whitespace().last().unwrap().to_owned()
 }
 
 fn entry(vars: &str) -> String {

@@ -2,9 +2,10 @@
 
 use super::super::call::{Answer, Fault, Row, Subject, Verb};
 use super::super::credential::{Issued, Machine, Purpose};
+use super::super::orphan::at_provider;
 use super::super::plan::Plan;
 use super::super::queue::Lane;
-use super::super::scene::{Ready, Want, at_provider, lists_labels};
+use super::super::scene::{Ready, Want, lists_labels};
 use super::Run;
 
 impl Run {
