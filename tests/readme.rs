@@ -25,6 +25,17 @@ fn the_report_in_the_readme_is_what_the_demo_printed() {
     assert_eq!(redacted(shown), redacted(contain), "write it with ROTATE_WRITE_DOCS=1");
 }
 
+/// It says what is built in, and nothing else.
+#[test]
+fn the_readme_names_every_built_in_provider() {
+    let readme = include_str!("../README.md");
+    let (_, rest) = readme.split_once("Built in are ").unwrap();
+    let (named, _) = rest.split_once(';').unwrap();
+    let named: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+    let built_in = rotate::provider::catalog::BUILTIN.iter().map(|(id, _)| *id);
+    assert_eq!(named, built_in.collect::<Vec<_>>());
+}
+
 /// Without what differs from run to run: digits, hexadecimal names, the folder, the padding.
 fn redacted(text: &str) -> String {
     let made = regex::Regex::new(concat!(

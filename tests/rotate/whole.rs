@@ -71,7 +71,7 @@ fn ten_credentials_are_contained_in_one_line_and_every_server_agrees() {
 }
 
 /// The same, practised. GitHub's token cannot be replaced by a call, so it is left out by name,
-/// and lives.
+/// and lives. What keeps it from 0 is what the OAuth server minted: nobody says how long it lives.
 #[test]
 fn ten_credentials_are_rehearsed_and_no_client_is_ever_without_one_that_works() {
     let Some(ten) = Ten::new() else { return };
