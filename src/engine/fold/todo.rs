@@ -134,8 +134,8 @@ impl Run {
         (kind.can.order == Order::Roll && spent).then(|| Todo {
             what: format!("find out who spent {}: it was refused before it was rolled", planned.id),
             at: page.map(|page| filled(&page.at, &self.plan, planned, machine)),
-            action: "it had expired, or somebody used it first and held what came of it: look for \
-                     other tokens of that consent, and end it there"
+            action: "it had expired, or somebody used it first and held what came of it: look \
+                     for others made from it or by the same consent, and end them there"
                 .to_owned(),
         })
     }
