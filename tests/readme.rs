@@ -25,15 +25,24 @@ fn the_report_in_the_readme_is_what_the_demo_printed() {
     assert_eq!(redacted(shown), redacted(contain), "write it with ROTATE_WRITE_DOCS=1");
 }
 
-/// It says what is built in, and nothing else.
+/// Every provider and every command has its place there.
 #[test]
-fn the_readme_names_every_built_in_provider() {
+fn the_readme_names_every_provider_and_every_command() {
     let readme = include_str!("../README.md");
-    let (_, rest) = readme.split_once("Built in are ").unwrap();
-    let (named, _) = rest.split_once(';').unwrap();
-    let named: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
-    let built_in = rotate::provider::catalog::BUILTIN.iter().map(|(id, _)| *id);
-    assert_eq!(named, built_in.collect::<Vec<_>>());
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/providers")).unwrap() {
+        let id = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(readme.contains(&format!("`{id}`")), "{id}");
+    }
+    let help = Command::new(env!("CARGO_BIN_EXE_rotate")).arg("-h").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let (commands, _) = commands.split_once("\n\n").unwrap();
+    let named = commands.lines().filter(|line| !line.starts_with("   "));
+    let named: Vec<&str> = named.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for command in named {
+        assert!(readme.contains(command), "{command}");
+    }
 }
 
 /// Without what differs from run to run: digits, hexadecimal names, the folder, the padding.
