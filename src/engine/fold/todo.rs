@@ -63,6 +63,20 @@ impl Run {
         todo
     }
 
+    /// How a person ends an old one, from the first failure on: whoever has the page open need not
+    /// wait for the end of the run.
+    pub(crate) fn ended_by_hand(&self, subject: Subject) -> Option<ByHand> {
+        let planned = self.plan.planned(subject)?;
+        let kind = self.plan.kind(planned.kind)?;
+        let machine = self.machines.get(subject.0 as usize)?;
+        let tried = machine.phase(&planned.phases) == Some(Phase::Revoke);
+        let failed = (tried && machine.steps.failures > 0)
+            || matches!(machine.revoke, Revoke::Rejected | Revoke::ByHand);
+        let page = kind.can.revoke_by_hand.as_ref().filter(|_| failed && !machine.done_by_hand)?;
+        let fill = |text: &str| filled(text, &self.plan, planned, machine);
+        Some(ByHand { at: fill(&page.at), action: fill(&page.action) })
+    }
+
     /// What is left of one credential.
     pub(super) fn todo_of(
         &self,
