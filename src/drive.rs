@@ -1,7 +1,7 @@
 //! The one loop. *Write the event, then believe it; a call is made only because of a written
 //! event.*
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -157,6 +157,8 @@ struct Driver<'w> {
     /// Answered while the last batch was written: the next one begins with them.
     early: Vec<(CallId, Made)>,
     calls: BTreeMap<CallId, Call>,
+    /// Of these it was told how a person ends them.
+    by_hand: BTreeSet<Subject>,
     /// Nothing on its way is waited for any more, but what may bring a new credential.
     left: bool,
 }
@@ -197,6 +199,7 @@ impl<'w> Driver<'w> {
             making: FuturesUnordered::new(),
             early: Vec::new(),
             calls: BTreeMap::new(),
+            by_hand: BTreeSet::new(),
             left: false,
         })
     }
@@ -326,10 +329,18 @@ impl<'w> Driver<'w> {
             _ => None,
         };
         let progress = Progress::of(&self.run, at, &event, call.as_ref());
+        let wall = event.wall;
         self.run.handle(at, event)?;
         self.poll();
         if let Some(progress) = progress {
             self.observer.happened(&progress);
+        }
+        if let Some(subject) = call.and_then(|call| call.subject)
+            && !self.by_hand.contains(&subject)
+            && let Some(page) = Progress::by_hand(&self.run, at, wall, subject)
+        {
+            self.by_hand.insert(subject);
+            self.observer.happened(&page);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@
 //! let inventory = Inventory::parse(text)?;
 //! let plan = Plan::contain(&inventory, &providers.capabilities, &roles, &state.options(&roles))?;
 //! let journal = Journal::create(&state, &Header::of(&plan, wall())?, &[])?;
-//! # let world = LiveWorld::new(&plan, providers, stores, state.keys(), Commands::Allowed);
+//! # let world = LiveWorld::new(&plan, providers, stores, state.keys(), Commands::Untrusted);
 //! let driven = drive(plan, journal, &world, told, Nobody).await?;
 //! let report = driven.close()?;
 //! # drop(report);

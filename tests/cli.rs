@@ -42,8 +42,9 @@ fn named(text: &str, home: &Path) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the help, whole: one line for each that it prints")]
 fn help_is_the_report_of_nobody_and_ends_with_0() {
-    insta::assert_snapshot!(rotate(&["-h"]), @r#"
+    insta::assert_snapshot!(rotate(&["-h"]), @r"
     $ rotate -h
     Revokes and reissues every credential of an AI agent role, and proves the old ones dead
 
@@ -55,6 +56,8 @@ fn help_is_the_report_of_nobody_and_ends_with_0() {
       rehearse     Replace everything a role holds without an instant that has no working credential
       verify       Prove again: use the old credentials of a run once more
       resume       Go on with a run that was stopped or killed
+      revoke       End secrets read from stdin, and prove them dead: one a line, or the lines of a .env
+                   file
       done         Say that what was left to you is done; it is then proved
       report       Print the report of a run again
       runs         List every run, with its time to contain
@@ -79,6 +82,8 @@ fn help_is_the_report_of_nobody_and_ends_with_0() {
           --revoke-only              Issue nothing
           --deliver                  Deliver the new ones in this run, once the agent is stopped and the
                                      evidence saved
+          --include-unlisted         Look through the role's files first, and end what no entry names
+                                     too, where its shape tells what it is
           --revoke-strangers         Revoke unrecognised credentials that came while the run was under
                                      way, and with --since those the provider dates since then; never
                                      older ones
@@ -113,7 +118,7 @@ fn help_is_the_report_of_nobody_and_ends_with_0() {
         4  an old credential still works
       130  stopped; `rotate resume` goes on
     [exit 0]
-    "#);
+    ");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ use rotate::engine::capability::{
 };
 use rotate::engine::check::check;
 use rotate::inventory::{Inventory, Problem, Reload, SecretRef, VarValue, literal, render};
-use rotate::provider::catalog::Catalog;
+use rotate::provider::catalog::{BUILTIN, Catalog};
 
 /// Each problem as `line:column who: what (hint)`.
 fn told(text: &str) -> Vec<String> {
@@ -66,6 +66,11 @@ fn the_example_is_without_fault_and_shows_everything() {
             "cloud",
             "queue",
             "grant",
+            "drive",
+            "gmail",
+            "repository",
+            "desk",
+            "shop",
             "slack",
             "anthropic",
             "openrouter",
@@ -106,6 +111,19 @@ fn the_example_fits_the_providers() {
             .chain(inventory.admins.values());
         assert!(all.all(|it| !it.unusable && it.kind.is_some()));
     }
+}
+
+#[test]
+fn the_example_shows_every_built_in_provider() {
+    let [_, whole] = examples();
+    let inventory = Inventory::parse(&whole).unwrap();
+    let credentials = inventory.roles.values().flat_map(|role| &role.credentials);
+    let shown = credentials.map(|it| match inventory.providers.get(&it.provider) {
+        Some(at) => at.file.as_str(),
+        None => it.provider.as_str(),
+    });
+    let built_in = BUILTIN.iter().map(|(id, _)| *id);
+    assert_eq!(shown.collect::<BTreeSet<_>>(), built_in.collect::<BTreeSet<_>>());
 }
 
 #[test]

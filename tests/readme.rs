@@ -25,6 +25,26 @@ fn the_report_in_the_readme_is_what_the_demo_printed() {
     assert_eq!(redacted(shown), redacted(contain), "write it with ROTATE_WRITE_DOCS=1");
 }
 
+/// Every provider and every command has its place there.
+#[test]
+fn the_readme_names_every_provider_and_every_command() {
+    let readme = include_str!("../README.md");
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/providers")).unwrap() {
+        let id = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(readme.contains(&format!("`{id}`")), "{id}");
+    }
+    let help = Command::new(env!("CARGO_BIN_EXE_rotate")).arg("-h").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let (commands, _) = commands.split_once("\n\n").unwrap();
+    let named = commands.lines().filter(|line| !line.starts_with("   "));
+    let named: Vec<&str> = named.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for command in named {
+        assert!(readme.contains(command), "{command}");
+    }
+}
+
 /// Without what differs from run to run: digits, hexadecimal names, the folder, the padding.
 fn redacted(text: &str) -> String {
     let made = regex::Regex::new(concat!(

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use args::Log;
@@ -179,8 +179,11 @@ impl Cli {
 
 /// Prints help where it was asked for; otherwise says what is wrong with the arguments.
 fn refuse(mut error: clap::Error) -> ExitCode {
-    let arg = error.get(ContextKind::InvalidArg);
-    if matches!(arg, Some(ContextValue::String(text)) if text.starts_with('-') && !is_flag(text)) {
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(text)) = error.get(ContextKind::InvalidArg)
+        && text.starts_with('-')
+        && !is_flag(text)
+    {
         // Clap repeats it in its hints too.
         terminal::say("error: an argument that rotate does not know\nhint: look at rotate --help");
         return ExitCode::from(exit::WRONG_INPUT);

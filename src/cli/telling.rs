@@ -1,6 +1,7 @@
 //! What a run's events look like while they happen.
 
 use super::progress::{Line, Watch};
+use super::terminal::clean;
 use crate::drive::Observer;
 use crate::engine::call::PlaceState;
 use crate::engine::in_words;
@@ -28,6 +29,10 @@ impl Observer for Telling<'_> {
                     step: step.to_owned(),
                     state: state(outcome),
                 });
+            }
+            Happened::ByHand { of, at, action } => {
+                let page = clean(&format!("{action} ({at})")).into_owned();
+                self.watch.line(&format!("{}: or end it by hand: {page}", clean(of)));
             }
             Happened::JournalLost => {
                 self.watch.line("warning: the journal cannot be written; nothing new is issued");

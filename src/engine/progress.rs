@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::call::{
-    Answer, Call, Event, Fault, Identity, Liveness, Placed, RoleIndex, Task, Time, Told, Verb,
-    What, Why,
+    Answer, Call, Event, Fault, Identity, Liveness, Placed, RoleIndex, Subject, Task, Time, Told,
+    Verb, Wall, What, Why,
 };
 use super::plan::Plan;
 use super::report::Stamp;
@@ -42,6 +42,15 @@ pub enum Happened {
         step: Step,
         /// What came of it.
         outcome: Outcome,
+    },
+    /// A revocation failed, or nothing here can make it: how a person does it. Told once of each.
+    ByHand {
+        /// The credential, `ROLE/NAME`.
+        of: String,
+        /// The page.
+        at: String,
+        /// What to do there.
+        action: String,
     },
     /// Somebody asked the run to stop: nothing new is begun.
     StopAsked,
@@ -165,6 +174,14 @@ pub enum Outcome {
 }
 
 impl Progress {
+    /// How a person ends an old one, where that has become news.
+    pub(crate) fn by_hand(run: &Run, at: Time, wall: Wall, subject: Subject) -> Option<Self> {
+        let page = run.ended_by_hand(subject)?;
+        let of = run.plan().planned(subject)?.id.clone();
+        let what = Happened::ByHand { of, at: page.at, action: page.action };
+        Some(Self { at: Stamp(wall), elapsed_ms: at.0, what })
+    }
+
     /// What a watcher is told of an event; nothing of what only time did. `call` is the one that
     /// was answered.
     pub(crate) fn of(run: &Run, at: Time, event: &Event, call: Option<&Call>) -> Option<Self> {

@@ -93,7 +93,7 @@ async fn fake_missing_parties_and_unknown_kinds_are_refused() {
 #[tokio::test]
 async fn fake_the_description_is_held_against_every_request() {
     let bench = Bench::start().await;
-    let http = reqwest::Client::new();
+    let http = rotate::provider::Clients::new().unwrap().calls().clone();
     let post = async |path: &str, body: Value| {
         let url = format!("{}{path}", bench.fake.base());
         http.post(url).json(&body).send().await.unwrap().status().as_u16()

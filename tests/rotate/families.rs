@@ -65,7 +65,7 @@ fn a_thief_who_refreshed_first_loses_the_family() {
       new: not issued: the acting credential was refused
       minted: access tokens handed out before, until unknown
       todo: issue a new mail-agent/calendar; Sign in as the same user and consent again; the application's own sign-in
-      todo: find out who spent mail-agent/calendar: it was refused before it was rolled; it had expired, or somebody used it first and held what came of it: look for other tokens of that consent, and end it there; the issuer's account page, connected applications
+      todo: find out who spent mail-agent/calendar: it was refused before it was rolled; it had expired, or somebody used it first and held what came of it: look for others made from it or by the same consent, and end them there; the issuer's account page, connected applications
     ");
     assert!(!is_active(&oidc, &stolen.0) && !is_active(&oidc, &stolen.1));
     assert_eq!(placed(&host), old, "nothing to put there");

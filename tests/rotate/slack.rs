@@ -132,6 +132,9 @@ fn a_webhook_is_alive_until_a_person_has_removed_it() {
       todo: revoke the old mail-agent/alerts; Remove the webhook; https://api.slack.com/apps/A0123456789/incoming-webhooks
     ");
     assert!(fake.is_alive(&old));
+    let page = "mail-agent/alerts: or end it by hand: Remove the webhook (https://api.slack.com/apps/A0123456789/incoming-webhooks)";
+    let (_, rest) = outcome.stderr.split_once(page).expect(&outcome.stderr);
+    assert!(rest.contains("use the old one"), "told once, and before the end:\n{rest}");
     let run = outcome.run();
 
     // Said, and not done.

@@ -1,118 +1,154 @@
 //! Everything in one inventory and one run.
 
-use crate::bench::Host;
+use crate::consent::agree;
 use crate::fleet::{Fleet, Truth};
-use crate::hosted::Hosted;
-use crate::lab::{self, AwsKey, FakeOpenAi, Moto, Oidc, OpenAiKey, Redis};
-use crate::role::{ENV, ROLE};
-use crate::{aws, oauth, openai, redis};
+use crate::hammer::hammer;
+use crate::lab;
+use crate::outcome::Outcome;
+use crate::role::ENV;
+use crate::ten::{Held, Ten};
 
-/// One credential at each of four servers, all in one `.env`.
-struct All {
-    host: Host,
-    env: String,
-    moto: Moto,
-    redis: Redis,
-    oidc: Oidc,
-    openai: Hosted<FakeOpenAi>,
-    access_key: AwsKey,
-    api_key: OpenAiKey,
-    token: String,
+/// A run that asks a person who consents to the grant, on the page of the code, at once.
+fn consenting(ten: &Ten, arguments: &[&str]) -> Outcome {
+    let mut run = ten.host.start(&[arguments, &["--consent", "ask"]].concat());
+    run.hear("consent wanted: mail-agent/drive");
+    agree(run.hear("  or  ").split_whitespace().last().unwrap());
+    run.end()
 }
 
-impl All {
-    fn new() -> Option<Self> {
-        let (moto, redis, oidc) = (lab::moto(true)?, lab::redis(redis::ACL)?, lab::oidc()?);
-        let (host, openai) = (Host::new(), Hosted::start(FakeOpenAi::start()));
-        let client = Oidc::client_secret(Oidc::CLIENT);
-        let token = oauth::client_token(&oidc, (Oidc::CLIENT, &client));
-        let api_key = openai.service_account_key(openai::PROJECT, "mail");
-        let access_key = moto.user("mail");
-        let env = format!(
-            "{}# OpenAI\nOPENAI_API_KEY={}\n# AWS\n{}INBOX_TOKEN={token}\n",
-            redis::BEFORE,
-            api_key.secret,
-            aws::lines(&access_key),
-        );
-        host.put(ENV, &env);
-        host.put("agent.log", "09:14:02 tool send_mail: 214 recipients\n");
-        host.put("redis-admin.key", "admin");
-        host.put("openai-admin.key", &openai.admin_key().secret);
-        aws::give_admin(&host, &moto.admin);
-        oauth::give_client(&host);
-        let all = Self { host, env, moto, redis, oidc, openai, access_key, api_key, token };
-        all.inventory();
-        Some(all)
-    }
-
-    fn inventory(&self) {
-        let entries = [
-            redis::CREDENTIAL,
-            &openai::credential("model", "service-account-key", "OPENAI_API_KEY"),
-            aws::CREDENTIAL,
-            oauth::CLIENT_TOKEN,
-        ];
-        let providers = [
-            redis::provider(&self.redis),
-            openai::provider(&self.openai.base()),
-            aws::provider(&self.moto.endpoint),
-            oauth::provider(&self.oidc),
-        ];
-        let role = format!("{ROLE}stop = [\"true\"]\nevidence = [\"DIR/agent.log\"]\n");
-        self.host.inventory(&format!("{role}{}{}", entries.concat(), providers.concat()));
-    }
-
-    /// Each server is asked: the old one is refused, what stands in the place is accepted, nothing
-    /// is left over, and nothing but the values has changed in the file.
-    fn is_all_replaced(&self) {
-        let (host, moto, redis, oidc) = (&self.host, &self.moto, &self.redis, &self.oidc);
-        let (password, access_key) = (redis::placed(host), aws::placed(host));
-        let (api_key, token) = (host.value(ENV, "OPENAI_API_KEY"), host.value(ENV, "INBOX_TOKEN"));
-        assert!(!redis.is_alive("mail", "old") && redis.is_alive("mail", &password));
-        assert!(!self.openai.is_alive(&self.api_key.secret) && self.openai.is_alive(&api_key));
-        assert!(!moto.is_alive(&self.access_key) && moto.is_alive(&access_key));
-        assert!(!oauth::is_active(oidc, &self.token) && oauth::is_active(oidc, &token));
-        let left = (redis::passwords(redis), self.openai.listed().len(), moto.keys("mail").len());
-        assert_eq!(left, (1, 2, 1), "passwords; keys, the admin's among them; access keys");
-        let expected = self
-            .env
-            .replace(":old@", &format!(":{password}@"))
-            .replace(&self.api_key.secret, &api_key)
-            .replace(&self.access_key.id, &access_key.id)
-            .replace(&self.access_key.secret, &access_key.secret)
-            .replace(&self.token, &token);
-        assert_eq!(host.read(ENV), expected);
-    }
-}
-
-/// All dead, all replaced. What keeps it from 0 is what AWS and the OAuth server let outlive a
-/// revocation: somebody must wait for it, and the report says for what.
+/// All dead. Nine are replaced. What keeps it from 0: GitHub has no call that makes a token, so
+/// the next one is a person's to make; and what AWS, Slack and the OAuth server let outlive a
+/// revocation has not ended: somebody must wait for it, and the report says for what.
 #[test]
-fn every_server_behaves_and_only_what_was_minted_is_left() {
-    let Some(all) = All::new() else { return };
-    let outcome = all.host.rotate(&["--role", "mail-agent", "--deliver", "--case", "INC-7"]);
+fn ten_credentials_are_contained_in_one_line_and_every_server_agrees() {
+    let Some(ten) = Ten::new() else { return };
+    let env = ten.host.read(ENV);
+    let outcome = consenting(&ten, &["--role", "mail-agent", "--deliver", "--case", "INC-7"]);
     insta::assert_snapshot!(outcome.table(), @r"
     contain exit 3
-    mail-agent/cache: dead, revoke accepted, control new, made-up refused; new delivered
-      in dotenv:~/agent.env#REDIS_URL::url.password (in-use)
-    mail-agent/model: dead, revoke accepted, control new, made-up refused; new delivered
-      in dotenv:~/agent.env#OPENAI_API_KEY (in-use)
     mail-agent/archive: dead, revoke accepted, control new, made-up refused; new delivered
       in dotenv:~/agent.env#AWS_ACCESS_KEY_ID (in-use)
       in dotenv:~/agent.env#AWS_SECRET_ACCESS_KEY (in-use)
       minted: role sessions from AssumeRole, until a known time
-    mail-agent/inbox: dead, revoke accepted, control new, made-up refused; new delivered
-      in dotenv:~/agent.env#INBOX_TOKEN (in-use)
-      minted: its acceptance at resource servers that check the signature alone, until unknown
+    mail-agent/model: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#OPENAI_API_KEY (in-use)
+    mail-agent/chat: dead, revoke accepted, control new, made-up refused; new delivered
+      in json:~/chat.json#/refresh (in-use)
+      in json:~/chat.json#/access (in-use)
+      minted: older access tokens of the install, until a known time
+    mail-agent/code: dead, revoke accepted, control monitor/github, made-up refused; new not-issued
+      new: not issued: nothing here can do that
+      todo: issue a new mail-agent/code; Generate new token (classic) named [label], with the scopes of the old one; authorize it for single sign-on where the organization asks; https://github.com/settings/tokens
+    mail-agent/calendar: dead, revoke accepted, control new, made-up refused; new delivered
+      in json:~/calendar.json#/access (in-use)
+      in json:~/calendar.json#/refresh (in-use)
+      minted: access tokens handed out before, until unknown
+    mail-agent/drive: dead, revoke accepted, control new, made-up refused; new delivered
+      in json:~/drive.json#/access (in-use)
+      in json:~/drive.json#/refresh (in-use)
+      minted: access tokens that resource servers check by signature alone, until unknown
+    mail-agent/desk: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#DESK_SESSION (in-use)
+    mail-agent/shop: dead, revoke accepted, control new, made-up refused; new delivered
+      in file:~/shop.cookie (in-use)
+    mail-agent/cache: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#REDIS_URL::url.password (in-use)
+    mail-agent/packages: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#NPM_TOKEN (in-use)
     ");
     let report = &outcome.report;
-    assert_eq!(report["summary"]["dead"], 4);
-    assert_eq!(report["summary"]["replaced"], 4);
-    assert_eq!(report["summary"]["todo"], 0);
+    assert_eq!(
+        (&report["summary"]["dead"], &report["summary"]["replaced"]),
+        (&10.into(), &9.into())
+    );
     assert_eq!(report["stopped"]["state"], "reported");
     assert_eq!(report["evidence"]["state"], "saved");
     assert_eq!(report["case"], "INC-7");
-    all.is_all_replaced();
+    ten.agrees(&outcome);
+    ten.nothing_is_left_over();
+    ten.only_values_have_changed(&env);
+    ten.families_agree();
+}
+
+/// The same, practised. GitHub's token cannot be replaced by a call, so it is left out by name,
+/// and lives. What keeps it from 0 is what the OAuth server minted: nobody says how long it lives.
+#[test]
+fn ten_credentials_are_rehearsed_and_no_client_is_ever_without_one_that_works() {
+    let Some(ten) = Ten::new() else { return };
+    let env = ten.host.read(ENV);
+    let (outcome, seen) = hammer(&ten, || {
+        let refused = ten.host.rotate(&["rehearse", "--role", "mail-agent"]);
+        assert_eq!(refused.code, Some(2));
+        assert!(refused.stderr.contains("mail-agent/code cannot be rehearsed"));
+        let all = ["aws", "openai", "slack", "oauth", "django", "shop", "redis", "npm"];
+        let only = all.iter().flat_map(|provider| ["--only", provider]);
+        let line: Vec<&str> =
+            ["rehearse", "--role", "mail-agent"].into_iter().chain(only).collect();
+        consenting(&ten, &line)
+    });
+    insta::assert_snapshot!(outcome.table(), @r"
+    rehearse exit 3
+    mail-agent/archive: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#AWS_ACCESS_KEY_ID (in-use)
+      in dotenv:~/agent.env#AWS_SECRET_ACCESS_KEY (in-use)
+      minted: role sessions from AssumeRole, until a known time
+    mail-agent/model: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#OPENAI_API_KEY (in-use)
+    mail-agent/chat: dead, revoke accepted, control new, made-up refused; new delivered
+      in json:~/chat.json#/refresh (in-use)
+      in json:~/chat.json#/access (in-use)
+      minted: older access tokens of the install, until a known time
+    mail-agent/calendar: dead, revoke accepted, control new, made-up refused; new delivered
+      in json:~/calendar.json#/access (in-use)
+      in json:~/calendar.json#/refresh (in-use)
+      minted: access tokens handed out before, until unknown
+    mail-agent/drive: dead, revoke accepted, control new, made-up refused; new delivered
+      in json:~/drive.json#/access (in-use)
+      in json:~/drive.json#/refresh (in-use)
+      minted: access tokens that resource servers check by signature alone, until unknown
+    mail-agent/desk: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#DESK_SESSION (in-use)
+    mail-agent/shop: dead, revoke accepted, control new, made-up refused; new delivered
+      in file:~/shop.cookie (in-use)
+    mail-agent/cache: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#REDIS_URL::url.password (in-use)
+    mail-agent/packages: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#NPM_TOKEN (in-use)
+    ");
+    for (held, seen) in &seen {
+        assert_eq!(seen.without, 0, "{held:?}: {seen:?}");
+        assert!(seen.old > 10, "{held:?}: {seen:?}");
+        // What is left out stays, and the access token before a roll lives on: `minted`.
+        assert!(seen.new > 10 || *held == Held::Code, "{held:?}: {seen:?}");
+        let ends = !matches!(held, Held::Code | Held::Calendar);
+        assert_eq!(seen.replaced > 0, ends, "{held:?}: {seen:?}");
+    }
+    let uses: usize = seen.values().map(|seen| seen.old + seen.new).sum();
+    assert!(uses > 1_000, "used {uses} times");
+    ten.agrees(&outcome);
+    ten.nothing_is_left_over();
+    ten.only_values_have_changed(&env);
+}
+
+/// The same client, and a contain: it kills first and holds the new ones, and the client is
+/// without. Where one server lies, the client goes on, and the report says so.
+#[test]
+fn a_contain_leaves_the_same_client_without_and_tells_the_one_that_lies() {
+    let Some(ten) = Ten::new() else { return };
+    ten.servers.openai.lies();
+    let (outcome, seen) =
+        hammer(&ten, || ten.host.rotate(&["--role", "mail-agent", "--consent", "never"]));
+    let credentials = outcome.report["credentials"].as_array().unwrap();
+    let alive = credentials.iter().filter(|one| one["old"]["verdict"] == "alive");
+    assert_eq!(alive.map(|one| &one["id"]).collect::<Vec<_>>(), ["mail-agent/model"]);
+    assert_eq!(outcome.code, Some(4), "{}", outcome.table());
+    ten.agrees(&outcome);
+    for (held, seen) in &seen {
+        // Of the rolled grant it is the refresh token that is dead.
+        let goes_on = matches!(held, Held::Model | Held::Calendar);
+        assert_eq!(seen.without == 0, goes_on, "{held:?}: {seen:?}");
+        assert!(seen.old > 0 && seen.new == 0, "{held:?}: {seen:?}");
+    }
 }
 
 /// One that lies makes it 4, and keeps no other from being dead and replaced.

@@ -63,6 +63,20 @@ impl Run {
         todo
     }
 
+    /// How a person ends an old one, from the first failure on: whoever has the page open need not
+    /// wait for the end of the run.
+    pub(crate) fn ended_by_hand(&self, subject: Subject) -> Option<ByHand> {
+        let planned = self.plan.planned(subject)?;
+        let kind = self.plan.kind(planned.kind)?;
+        let machine = self.machines.get(subject.0 as usize)?;
+        let tried = machine.phase(&planned.phases) == Some(Phase::Revoke);
+        let failed = (tried && machine.steps.failures > 0)
+            || matches!(machine.revoke, Revoke::Rejected | Revoke::ByHand);
+        let page = kind.can.revoke_by_hand.as_ref().filter(|_| failed && !machine.done_by_hand)?;
+        let fill = |text: &str| filled(text, &self.plan, planned, machine);
+        Some(ByHand { at: fill(&page.at), action: fill(&page.action) })
+    }
+
     /// What is left of one credential.
     pub(super) fn todo_of(
         &self,
@@ -134,8 +148,8 @@ impl Run {
         (kind.can.order == Order::Roll && spent).then(|| Todo {
             what: format!("find out who spent {}: it was refused before it was rolled", planned.id),
             at: page.map(|page| filled(&page.at, &self.plan, planned, machine)),
-            action: "it had expired, or somebody used it first and held what came of it: look for \
-                     other tokens of that consent, and end it there"
+            action: "it had expired, or somebody used it first and held what came of it: look \
+                     for others made from it or by the same consent, and end them there"
                 .to_owned(),
         })
     }
@@ -212,8 +226,8 @@ fn not_evicted(id: &str, machine: &Machine) -> Option<Todo> {
 fn filled(text: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> String {
     let mut filled = text.to_owned();
     let mut fill = |name: &str, value: &str| {
-        for marker in [format!("{{{{ {name} }}}}"), format!("{{{{{name}}}}}")] {
-            filled = filled.replace(&marker, value);
+        for marker in ["{{ NAME }}", "{{NAME}}", "{{ NAME? }}"] {
+            filled = filled.replace(&marker.replace("NAME", name), value);
         }
     };
     for (name, value) in planned.vars.iter().chain(&machine.taken).chain(&machine.old.public) {
@@ -230,10 +244,12 @@ fn filled(text: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> Stri
         .and_then(|kind| plan.providers.iter().find(|provider| provider.id == kind.provider))
         .and_then(|provider| provider.hosts.first());
     if let Some(host) = host {
-        fill("base", &format!("https://{host}"));
+        // Plain http goes to loopback alone.
+        let loopback = ["127.", "localhost", "[::1]"].iter().any(|it| host.starts_with(it));
+        fill("base", &format!("{}://{host}", if loopback { "http" } else { "https" }));
     }
     // What nobody knows is left for a person to see, in words.
-    filled.replace("{{ ", "(").replace(" }}", ", not known here)")
+    filled.replace("{{ ", "(").replace("? }}", " }}").replace(" }}", ", not known here)")
 }
 
 fn text_of(value: &serde_json::Value) -> Option<String> {
