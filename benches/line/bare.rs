@@ -12,9 +12,9 @@ use crate::line::{ADMIN, old_key};
 /// As many as the engine has under way at once.
 const UNDER_WAY: usize = 512;
 
-/// What the line asks for each credential, in its order: look at the old one, revoke it, issue,
-/// use the new one, the old one, and the new one again.
-pub(crate) const REQUESTS: u64 = 6;
+/// What the line asks for each credential, in its order: look at the old one, revoke it, issue, use
+/// the new one, and prove: the new one, the old one, and the new one again.
+pub(crate) const REQUESTS: u64 = 7;
 
 pub(crate) async fn run(count: usize, bases: &[String], clients: &Arc<Clients>) {
     let each = stream::iter(0..count).for_each_concurrent(UNDER_WAY, |number| {
@@ -27,6 +27,7 @@ pub(crate) async fn run(count: usize, bases: &[String], clients: &Arc<Clients>) 
             ask(clients.calls(), Method::DELETE, &current, &old, None).await;
             let named = Some(r#"{"name":"bare"}"#);
             ask(clients.calls(), Method::POST, &keys, ADMIN, named).await;
+            ask(clients.probes(), Method::GET, &me, &new, None).await;
             ask(clients.probes(), Method::GET, &me, &new, None).await;
             ask(clients.probes(), Method::GET, &me, &old, None).await;
             ask(clients.probes(), Method::GET, &me, &new, None).await;

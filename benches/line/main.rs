@@ -33,6 +33,9 @@ const ROUNDS: usize = 3;
 /// Starts of the binary: each takes some ten milliseconds.
 const STARTS: usize = 21;
 
+/// The longest that one size of (d) may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [mode, count, base] = arguments.as_slice()
@@ -43,7 +46,7 @@ fn main() {
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let small = if has("--small") { 100 } else { 1 };
     let all = !["--throughput", "--start", "--limits", "--memory"].iter().any(|one| has(one));
-    let mut page = Page::default();
+    let mut page = Page { load: load(), ..Page::default() };
     if all || has("--start") {
         start(&mut page);
     }
@@ -204,11 +207,24 @@ fn limits(page: &mut Page) {
 /// (d) Memory and durable writes, in a process of its own.
 fn memory(count: usize, page: &mut Page) {
     let server = Server::start(40, Duration::ZERO);
-    let output = Command::new(std::env::current_exe().expect("a program"))
+    let mut child = Command::new(std::env::current_exe().expect("a program"))
         .args(["--child", &count.to_string(), &server.bases.join(",")])
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .output()
+        .spawn()
         .expect("a child");
+    let begun = Instant::now();
+    while child.try_wait().expect("a child").is_none() {
+        if begun.elapsed() > PATIENCE {
+            child.kill().expect("a child");
+            page.too_long.push(count);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let output = child.wait_with_output().expect("a child");
+    if page.too_long.contains(&count) {
+        return;
+    }
     let text = String::from_utf8(output.stdout).expect("text");
     let figures: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [before_kib, peak_kib, commits, ms] = figures.as_slice() else {
@@ -243,6 +259,11 @@ fn child(count: usize, bases: &str) {
     say(&format!("{before} {peak} {commits} {ms}\n"));
 }
 
+/// Runnable threads of the whole machine, the mean of the last minute.
+fn load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}
+
 /// A line of this process's status, KiB.
 fn kib(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
@@ -252,8 +273,8 @@ fn kib(name: &str) -> u64 {
 }
 
 /// A figure of a run that left its work undone would be none. How many of the old ones were also
-/// proved dead; the others were not looked at before they were revoked, which waits two seconds
-/// for that and no longer.
+/// proved dead; the others were not looked at before they were revoked, which does not wait long
+/// for that.
 fn all_revoked(report: &Report, count: usize) -> usize {
     let accepted = |one: &&CredentialReport| one.old.revoke == Revoke::Accepted;
     assert_eq!(report.credentials.iter().filter(accepted).count(), count, "not all are revoked");

@@ -17,7 +17,7 @@ use super::window::Window;
 
 /// Calls under way at once to everything outside: what one process's sockets bear where the limit
 /// of file descriptors is the usual 1,024, and far more than any provider allows.
-const IN_FLIGHT: usize = 512;
+pub(super) const IN_FLIGHT: usize = 512;
 
 /// Every address may have this many under way, however many hang elsewhere: a dead provider must
 /// not hold up a live one. Four is what a provider file allows one credential unless it says more.

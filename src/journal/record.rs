@@ -1,6 +1,7 @@
 //! The records of one run: a hash chain, written batch by batch.
 
 use std::sync::Arc;
+use std::thread::{self, available_parallelism};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 use serde::Serialize;
@@ -12,6 +13,10 @@ use super::{Adopted, Entry, Events, FORMAT, Header, Message, inbox, sealed};
 use crate::engine::call::{SecretId, Time, Wall};
 use crate::seal::{Seal, SealError};
 use crate::secret::Parts;
+
+/// Sealing takes a tenth of a millisecond, and a whole batch waits for it: every core seals its
+/// share. For fewer than this, starting another thread takes longer than it saves.
+const SEALS_OF_A_THREAD: usize = 16;
 
 /// The journal of one run, open for writing.
 ///
@@ -398,7 +403,24 @@ fn seal_all<'a>(
     run: &str,
     parts: impl Iterator<Item = (SecretId, &'a Parts)>,
 ) -> Result<Vec<(SecretId, Vec<u8>)>, JournalError> {
-    parts.map(|(id, parts)| Ok((id, sealed::seal(seal, run, id, parts)?))).collect()
+    let parts: Vec<_> = parts.collect();
+    let sealed = |some: &[(SecretId, &Parts)]| -> Result<Vec<_>, JournalError> {
+        some.iter().map(|(id, parts)| Ok((*id, sealed::seal(seal, run, *id, parts)?))).collect()
+    };
+    let sealed = &sealed;
+    let threads = available_parallelism().map_or(1, usize::from);
+    let share = parts.len().div_ceil(threads).max(SEALS_OF_A_THREAD);
+    let mut shares = parts.chunks(share);
+    let mine = shares.next().unwrap_or_default();
+    thread::scope(|scope| {
+        let others: Vec<_> = shares.map(|some| scope.spawn(move || sealed(some))).collect();
+        let mut all = sealed(mine)?;
+        for other in others {
+            // One that panics has written nothing: neither has this batch.
+            all.extend(other.join().map_err(|_| SealError::Closed)??);
+        }
+        Ok(all)
+    })
 }
 
 fn json(value: &impl Serialize) -> Result<String, JournalError> {

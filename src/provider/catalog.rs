@@ -47,7 +47,8 @@ pub struct Catalog {
     specs: BTreeMap<String, Arc<Spec>>,
     drivers: BTreeMap<String, Arc<dyn Driver>>,
     own: BTreeMap<String, Arc<dyn Provider>>,
-    warnings: Vec<SpecError>,
+    /// Where the id of each added file stands.
+    added: Vec<(Arc<Spec>, SpecError)>,
 }
 
 /// Something in `[provider.*]` that its file does not allow.
@@ -159,12 +160,10 @@ impl Catalog {
             let message = "it replaces a file that is not there".to_owned();
             return Err(vec![at_id(message, "drop `replaces`")]);
         }
-        for (other, kind) in self.overlaps(&spec) {
-            let message = format!("a shape of this file overlaps `{other}` `{kind}`");
-            let hint = "values of both shapes are not identified without being asked about";
-            self.warnings.push(at_id(message, hint));
-        }
-        self.specs.insert(spec.id.clone(), Arc::new(spec));
+        let spec = Arc::new(spec);
+        let hint = "values of both shapes are not identified without being asked about";
+        self.added.push((Arc::clone(&spec), at_id(String::new(), hint)));
+        self.specs.insert(spec.id.clone(), spec);
         Ok(())
     }
 
@@ -182,9 +181,16 @@ impl Catalog {
         self
     }
 
-    /// What is odd about added files without being wrong.
-    pub fn warnings(&self) -> &[SpecError] {
-        &self.warnings
+    /// What is odd about added files without being wrong. Found out when it is asked for: no
+    /// revocation waits for it.
+    pub fn warnings(&self) -> Vec<SpecError> {
+        let overlaps = self.added.iter().flat_map(|(spec, at)| {
+            self.overlaps(spec).into_iter().map(|(other, kind)| SpecError {
+                message: format!("a shape of this file overlaps `{other}` `{kind}`"),
+                ..at.clone()
+            })
+        });
+        overlaps.collect()
     }
 
     /// The files, by id.

@@ -7,10 +7,10 @@ use reqwest::{Client, ClientBuilder};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::ring;
-use rustls_platform_verifier::BuilderVerifierExt as _;
 
-/// The platform's roots are some hundred files; they are read once for a whole process, for each
-/// reading would make the first revocation tens of milliseconds later.
+use super::roots::PlatformRoots;
+
+/// One configuration for a whole process, and with it one reading of the platform's roots.
 static PLATFORM: OnceLock<ClientConfig> = OnceLock::new();
 
 /// Clients shared by every provider. Whoever made them, they follow no redirect, repeat nothing,
@@ -30,7 +30,8 @@ impl Clients {
     /// Both from the recipe of this crate: the platform's TLS roots, its resolver, no proxy.
     ///
     /// # Errors
-    /// [`NoClient`] if the platform offers no TLS roots.
+    /// [`NoClient`] if no client can be built. That the platform offers no TLS roots shows with the
+    /// first connection that needs them.
     pub fn new() -> Result<Self, NoClient> {
         let build = || {
             let mut tls = platform()?;
@@ -79,15 +80,18 @@ impl Clients {
     }
 }
 
-/// TLS as the platform means it: its roots as they were when the process first asked, ring.
+/// TLS as the platform means it: its roots as they were when the process first asked, ring. They
+/// are read on a thread of their own, and waited for by the first handshake.
 pub(crate) fn platform() -> Result<ClientConfig, NoClient> {
     if let Some(known) = PLATFORM.get() {
         return Ok(known.clone());
     }
-    let mut tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let ring = Arc::new(ring::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(Arc::clone(&ring))
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_platform_verifier())
         .map_err(|error| NoClient(Box::new(error)))?
+        .dangerous()
+        .with_custom_certificate_verifier(PlatformRoots::read(ring))
         .with_no_client_auth();
     tls.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
     Ok(PLATFORM.get_or_init(|| tls).clone())

@@ -16,6 +16,7 @@ pub mod http;
 mod native;
 pub mod oauth;
 mod redis;
+mod roots;
 mod session;
 pub mod spec;
 mod stream;

@@ -10,7 +10,7 @@
 //!   out, or another let in.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -63,17 +63,11 @@ impl Original {
         if known.len() > FILE_MAX {
             return Err(because(reason, "too-large"));
         }
-        // Room for all that may be read at once: a buffer that grows leaves copies behind.
-        let room = usize::try_from(FILE_MAX + 1).unwrap_or(usize::MAX);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-        (&file)
-            .take(FILE_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| system(reason, &error))?;
-        if bytes.len() as u64 > FILE_MAX {
-            return Err(because(reason, "too-large"));
+        let bytes = read_whole(&file, known.len()).map_err(|error| system(reason, &error))?;
+        match bytes {
+            Some(bytes) => Ok(Self { bytes, file: Some((file, known)) }),
+            None => Err(because(reason, "too-large")),
         }
-        Ok(Self { bytes, file: Some((file, known)) })
     }
 
     /// As [`Original::read`], and nothing where there is no file.
@@ -138,6 +132,22 @@ impl Original {
         };
         Ok(self.file.as_ref().is_some_and(|(_, then)| stamp(then) == stamp(&now)))
     }
+}
+
+/// All that is in a file which was so long a moment ago; none if it is longer than may be.
+fn read_whole(mut file: &File, length: u64) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
+    // Room from the start, for a buffer that grows leaves copies behind; and no more than it takes,
+    // for all of it is wiped. One that has grown meanwhile is read again.
+    for most in [length + 1, FILE_MAX + 1] {
+        let room = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        file.rewind()?;
+        file.take(most).read_to_end(&mut bytes)?;
+        if bytes.len() < room {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
 }
 
 /// Opens a file for reading, no link in its place and without waiting for a pipe.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::de::IgnoredAny;
+use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 use walkdir::WalkDir;
 use zeroize::Zeroizing;
@@ -84,7 +85,7 @@ pub(crate) async fn scan(
             root: root.as_deref(),
             identify: &identify,
             named: BTreeSet::new(),
-            values: Vec::new(),
+            values: BTreeSet::new(),
             left: ALL_MAX,
             done: BTreeSet::new(),
             seen: Seen::default(),
@@ -104,8 +105,8 @@ struct Scan<'a> {
     identify: &'a Identify,
     /// Places that entries name, as they are written.
     named: BTreeSet<String>,
-    /// What stands there.
-    values: Vec<Secret>,
+    /// What stands there: SHA-256, so that ten thousand are no longer looked through than one.
+    values: BTreeSet<[u8; 32]>,
     /// Bytes that may still be read.
     left: u64,
     /// Files that were looked through, by the file itself.
@@ -126,7 +127,8 @@ impl Scan<'_> {
                 }
                 "env" if !place.path.contains(['=', '\0']) => {
                     let value = std::env::var_os(&place.path);
-                    self.values.extend(value.map(|it| Secret::new(it.into_encoded_bytes())));
+                    let value = value.map(|it| Secret::new(it.into_encoded_bytes()));
+                    self.values.extend(value.as_ref().map(digest));
                 }
                 _ => {}
             }
@@ -135,12 +137,17 @@ impl Scan<'_> {
             let Ok(real) = resolve(path, self.root, Reason::Unreadable) else { continue };
             let Ok(bytes) = read(&real.real) else { continue };
             let values = places.into_iter().filter_map(|at| content::get(&bytes, at).ok()?);
-            self.values.extend(values);
+            self.values.extend(values.map(|value| digest(&value)));
         }
     }
 
     /// The files that entries name: their other keys are told too.
     fn files(&mut self, sought: &Sought) {
+        let of = |scheme| {
+            let named = sought.named.iter().filter(move |it| it.scheme == scheme);
+            named.map(|it| it.path.as_str()).collect::<BTreeSet<&str>>()
+        };
+        let (dotenvs, jsons) = (of("dotenv"), of("json"));
         for path in &sought.files {
             let real = match resolve(path, self.root, Reason::Unreadable) {
                 Ok(resolved) => resolved.real,
@@ -155,8 +162,8 @@ impl Scan<'_> {
                 continue;
             }
             let Some(bytes) = self.bytes(&real, path) else { continue };
-            let as_dotenv = sought.named.iter().any(|it| it.scheme == "dotenv" && it.path == *path);
-            let as_json = sought.named.iter().any(|it| it.scheme == "json" && it.path == *path);
+            let (as_dotenv, as_json) =
+                (dotenvs.contains(path.as_str()), jsons.contains(path.as_str()));
             self.look(&bytes, path, as_dotenv);
             if as_dotenv {
                 let keys = dotenv::keys(&bytes).into_iter().map(|(key, _)| key);
@@ -252,7 +259,7 @@ impl Scan<'_> {
     }
 
     fn tell(&mut self, place: String, value: Secret, kind: (String, String)) {
-        if self.named.contains(&place) || self.values.iter().any(|named| named.same(&value)) {
+        if self.named.contains(&place) || self.values.contains(&digest(&value)) {
             return;
         }
         let place = self.masked(&place);
@@ -301,6 +308,10 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     let most = u64::try_from(room).unwrap_or(FILE_MAX).saturating_sub(64);
     file.take(most).read_to_end(&mut bytes).map_err(|_| "it cannot be read")?;
     Ok(bytes)
+}
+
+fn digest(value: &Secret) -> [u8; 32] {
+    Sha256::digest(value.expose()).into()
 }
 
 /// The names in a JSON object, and nothing of its values.

@@ -121,3 +121,36 @@ fn a_thousand_that_hang_hold_up_no_other_provider() {
     let kill = sim.first(Verb::Revoke, "last").unwrap();
     assert!(kill < Time(1_000), "{} ms", kill.0);
 }
+
+/// So many at a provider that bears them all at once, and asks for nothing but the revocation.
+fn thousands(count: usize) -> Sim {
+    let mut text = String::from("[role.mail]\n");
+    for number in 0..count {
+        text += &entry("mail", &format!("k{number}"), "key", "");
+    }
+    let mut bench = Bench::of(&text).can("key", |kind| {
+        kind.verbs.remove(&Verb::Find);
+        let ways = kind.verbs.get_mut(&Verb::Revoke).unwrap();
+        ways.iter_mut().flat_map(|way| &mut way.steps).for_each(|step| step.needs.clear());
+    });
+    bench.capabilities.providers.get_mut("lab").unwrap().limits.in_flight = 512;
+    Sim::contain(&bench)
+}
+
+/// Three times as many as can be under way at once, at a server that takes its time: each look, and
+/// each revocation, is a second in line for the others.
+#[test]
+fn a_look_that_waits_its_turn_is_not_late_and_no_revocation_waits_for_long() {
+    let mut sim = thousands(1_536);
+    sim.server.manners.latency = 900;
+    sim.until(Time(5_000));
+    let look = |name| sim.first(Verb::Probe, name).map(|at| at.0);
+    let kill = |name| sim.first(Verb::Revoke, name).map(|at| at.0);
+    // The first third is revoked as soon as it was seen, the second is looked at in its turn.
+    assert!(look("k0") < Some(100) && kill("k0") < Some(1_000), "{:?}", kill("k0"));
+    assert!(look("k600") > Some(1_500) && look("k600") < Some(1_900), "{:?}", look("k600"));
+    assert!(kill("k600") > Some(2_500) && kill("k600") < Some(2_900), "{:?}", kill("k600"));
+    // The last would come to it after more than the 2 s, and a millisecond for each of 1,024.
+    assert!(kill("k1500") > Some(3_000) && kill("k1500") < Some(4_600), "{:?}", kill("k1500"));
+    assert!(look("k1500") > kill("k1500") || look("k1500").is_none(), "{:?}", look("k1500"));
+}

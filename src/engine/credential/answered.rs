@@ -1,16 +1,17 @@
 //! What an answer does to a credential: one match over what the call was for.
 
 use super::{Issued, Machine, OrphanFound, Purpose, Steps, Try};
-use crate::engine::call::{Answer, CallId, Fault, Liveness, SecretId, Verb};
+use crate::engine::call::{Answer, CallId, Fault, Liveness, SecretId, Time, Verb};
 use crate::engine::report::Revoke;
 use crate::engine::scene::{Scene, Want};
 
 impl Machine {
-    /// A call for this purpose has left.
-    pub(in crate::engine) fn sent(&mut self, purpose: &Purpose) {
+    /// A call for this purpose has left; until when Baseline waits for its answer.
+    pub(in crate::engine) fn sent(&mut self, purpose: &Purpose, now: Time) -> Option<Time> {
         if let Some(steps) = self.steps_for(purpose) {
             steps.send();
         }
+        self.gathers(purpose, now)
     }
 
     /// A call for this purpose stands in line once more: its process died before the answer.
@@ -18,6 +19,7 @@ impl Machine {
         if let Some(steps) = self.steps_for(purpose) {
             steps.sent = false;
         }
+        self.is_back(purpose);
     }
 
     /// A call for this purpose has left the line unsent, for the run was left.

@@ -2,16 +2,22 @@
 
 use super::advance::Flow;
 use super::{Layers, Machine, NotSafe, Outcome, Purpose, Side, Try, liveness, text};
-use crate::engine::call::{Answer, Fault, Liveness, Reason, SecretId, Values, Verb};
-use crate::engine::queue::Lane;
+use crate::engine::call::{Answer, Fault, Liveness, Reason, SecretId, Time, Values, Verb};
+use crate::engine::queue::{IN_FLIGHT, Lane};
 use crate::engine::report::Mode;
 use crate::engine::scene::{Ready, Scene, Want};
 use crate::engine::verdict::Before;
 
-/// In contain the old one is looked at once, and the revocation waits no longer than this: a
-/// missing control costs a claim, a late revocation costs the user. Two seconds are two slow
-/// round trips.
+/// In contain the old one is looked at once, and the revocation waits no longer than this for what
+/// was sent: a missing control costs a claim, a late revocation costs the user. Two seconds are two
+/// slow round trips.
 pub(in crate::engine) const BASELINE_MS: u64 = 2_000;
+
+/// What stands in line behind this run's own calls has not been late yet: its revocation would
+/// stand in the same line. For each credential beyond those that can be under way at once, a look
+/// that was not sent may wait this much longer. One more call for each of thousands takes about
+/// that of a small machine, so the last revocation comes at most about twice as late.
+const LINE_MS: u64 = 1;
 
 /// Outside an incident: three looks of 20 s each, and what they need before.
 const PATIENT_MS: u64 = 120_000;
@@ -42,9 +48,7 @@ impl Machine {
             return self.after_baseline(scene);
         }
         let hasty = scene.plan.mode.contains();
-        // Whoever waits for less than that still wants the revocation sent within it.
-        let short = scene.plan.wait_ms.map_or(BASELINE_MS, |wait| BASELINE_MS.min(wait / 2));
-        let end = self.since.plus(if hasty { short } else { PATIENT_MS });
+        let end = if hasty { self.hasty_end(scene) } else { self.since.plus(PATIENT_MS) };
         if scene.now < end {
             self.wake_by(end);
             return Flow::Wait;
@@ -57,6 +61,39 @@ impl Machine {
             }
         }
         self.after_baseline(scene)
+    }
+
+    /// When the revocation waits no more: two seconds after something was sent that is not answered,
+    /// or when its place in line has cost enough.
+    fn hasty_end(&self, scene: &Scene<'_>) -> Time {
+        let line = in_line_ms(scene);
+        // Whoever waits for less than that still wants the revocation sent within it.
+        let short = scene.plan.wait_ms.map_or(line, |wait| line.min(wait / 2));
+        let end = self.since.plus(short);
+        match self.gathering {
+            (0, _) => end,
+            (_, since) => end.min(since.plus(BASELINE_MS)),
+        }
+    }
+
+    /// A call has left; when its answer is waited for no more, if it is one of these.
+    pub(super) fn gathers(&mut self, purpose: &Purpose, now: Time) -> Option<Time> {
+        if !is_gathering(purpose) {
+            return None;
+        }
+        let (under_way, since) = &mut self.gathering;
+        if *under_way == 0 {
+            *since = now;
+        }
+        *under_way += 1;
+        Some(since.plus(BASELINE_MS))
+    }
+
+    /// A call is under way no more.
+    pub(in crate::engine) fn is_back(&mut self, purpose: &Purpose) {
+        if is_gathering(purpose) {
+            self.gathering.0 = self.gathering.0.saturating_sub(1);
+        }
     }
 
     fn after_baseline(&mut self, scene: &Scene<'_>) -> Flow {
@@ -284,4 +321,14 @@ impl Machine {
             _ => Try::Failed(Reason::Unexpected.into()),
         };
     }
+}
+
+/// How long a revocation waits in all for its look to come to the head of the line, milliseconds.
+pub(super) fn in_line_ms(scene: &Scene<'_>) -> u64 {
+    let beyond = scene.plan.credentials.len().saturating_sub(IN_FLIGHT);
+    BASELINE_MS.saturating_add(LINE_MS.saturating_mul(beyond as u64))
+}
+
+fn is_gathering(purpose: &Purpose) -> bool {
+    matches!(purpose, Purpose::Read | Purpose::Baseline(_) | Purpose::Learn(_) | Purpose::Find)
 }

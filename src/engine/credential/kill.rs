@@ -1,6 +1,7 @@
 //! Revoke, finish and evict: what ends the old one and what was minted from it.
 
 use super::advance::Flow;
+use super::baseline::in_line_ms;
 use super::walk::Walk;
 use super::{Machine, NotSafe, Outcome, Try};
 use crate::engine::call::{Answer, PlaceState, Reason, Time, Verb, Why};
@@ -12,10 +13,6 @@ use crate::engine::scene::{Scene, Want};
 /// A burned admin credential goes at the latest this long after the start of a contain; what still
 /// needed it becomes by hand.
 const ADMIN_WAIT: Time = Time(60_000);
-
-/// The first of a group waits this long for the others to be looked at, for its revocation ends
-/// them all. Their own looks take no longer than that.
-const GROUP_WAIT_MS: u64 = 2_000;
 
 impl Machine {
     pub(super) fn revoke(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
@@ -73,7 +70,8 @@ impl Machine {
     /// Whether those that die with this one, or that need it as their admin, come first.
     fn waits_for_others(&mut self, scene: &Scene<'_>) -> bool {
         let contains = scene.plan.mode.contains();
-        let group_wait = self.since.plus(GROUP_WAIT_MS);
+        // Its revocation ends them all, and their own looks take no longer than that.
+        let group_wait = self.since.plus(in_line_ms(scene));
         if contains && scene.around.group_pending && scene.now < group_wait {
             self.wake_by(group_wait);
             return true;

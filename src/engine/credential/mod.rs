@@ -189,6 +189,8 @@ pub(in crate::engine) struct Machine {
     pub(in crate::engine) looks: (u32, Time),
     /// The layers of the probe under way at Baseline.
     pub(in crate::engine) look_layers: Layers,
+    /// Calls for these and the next under way, and since when there are any.
+    pub(in crate::engine) gathering: (u32, Time),
     /// What later verbs need.
     pub(in crate::engine) learn: Try,
     /// The step of learn.

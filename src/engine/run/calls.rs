@@ -1,7 +1,7 @@
 //! What is wanted becomes a call; what is answered reaches whoever asked.
 
 use super::super::call::{
-    Answer, Call, CallId, Fault, Reason, RoleIndex, Subject, Task, Verb, Why,
+    Answer, Call, CallId, Fault, Reason, RoleIndex, Subject, Task, Time, Verb, Why,
 };
 use super::super::capability::Limits;
 use super::super::credential::{Machine, Purpose};
@@ -124,12 +124,23 @@ impl Run {
         let index = item.subject.map(|subject| subject.0 as usize);
         let machine = index.and_then(|index| self.machines.get_mut(index));
         let attempt = machine.as_ref().map_or(0, |machine| machine.attempts);
-        if let Some(machine) = machine {
-            machine.sent(&item.purpose);
+        let late = machine.and_then(|machine| machine.sent(&item.purpose, self.now));
+        if let (Some(subject), Some(late)) = (item.subject, late) {
+            self.wake_in_baseline(subject, late);
         }
         let (harmless, person) = (call.harmless(), call.asks_a_person());
         let call = Outstanding { item, account, lane, seat, harmless, person, borrowed, attempt };
         self.outstanding.insert(id, call);
+    }
+
+    /// From here on the revocation waits for an answer, and no longer for a place in line.
+    fn wake_in_baseline(&mut self, subject: Subject, late: Time) {
+        let hasty = self.plan.mode.contains();
+        let waits = self.scene(subject, |scene, machine| scene.in_baseline(machine));
+        if hasty && waits == Some(true) {
+            let timer = self.timer_of.get(subject.0 as usize).copied().flatten();
+            self.set_timer(subject, Some(timer.map_or(late, |timer| timer.min(late))));
+        }
     }
 
     /// Credentials of the run that act in this call with the value that is to be revoked.
@@ -162,6 +173,10 @@ impl Run {
             return;
         };
         self.queue.answered(call.account, call.seat, self.now);
+        let index = call.item.subject.map(|subject| subject.0 as usize);
+        if let Some(machine) = index.and_then(|index| self.machines.get_mut(index)) {
+            machine.is_back(&call.item.purpose);
+        }
         for admin in &call.borrowed {
             if self.tally.give_back(*admin) {
                 self.dirty.insert(*admin);
