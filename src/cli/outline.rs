@@ -145,8 +145,11 @@ pub(crate) fn whole(plan: &Outline) -> String {
     };
     // Writing to a string cannot fail.
     let _ = writeln!(page, "{} of {}", words::mode(plan.mode), words::whose(&plan.roles));
-    let _ = writeln!(page, "owner       {}", all(&plan.owners));
-    let _ = writeln!(page, "inventory   sha256:{}", clean(&plan.inventory_sha256));
+    // What stdin held has neither.
+    if !plan.roles.is_empty() {
+        let _ = writeln!(page, "owner       {}", all(&plan.owners));
+        let _ = writeln!(page, "inventory   sha256:{}", clean(&plan.inventory_sha256));
+    }
     let _ = writeln!(page, "hosts       {}", all(&hosts(plan)));
     let _ = writeln!(page, "collateral  {}", all(&plan.collateral));
     for one in &plan.credentials {
