@@ -83,6 +83,7 @@ pub(crate) async fn prepare(
     let resolved = resolve(session.providers.as_deref(), &inventory.providers, person)?;
     let variables = inventory.variables();
     let places = Places::of(intent, &inventory, &resolved);
+    places.stores(&text).name_missing(&mut inventory);
     resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     let named = &intent.roles;

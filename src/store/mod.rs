@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::engine::call::{Fault, PlaceState, Reason, Why};
-use crate::inventory::{Inventory, SecretRef, VarValue};
+use crate::inventory::{Inventory, Problem, SecretRef, VarValue};
 use crate::secret::Secret;
 
 mod atomic;
@@ -143,6 +143,29 @@ impl Stores {
                 }
             }
         }
+    }
+
+    /// Adds a problem for each credential that names a place which no store here serves. It is
+    /// told while somebody can still change it, and not when a run finds out.
+    pub(crate) fn name_missing(&self, inventory: &mut Inventory) {
+        let roles = inventory.roles.values().flat_map(|role| {
+            role.credentials.iter().map(move |credential| (Some(role.name.as_str()), credential))
+        });
+        let admins = inventory.admins.values().map(|admin| (None, admin));
+        let mut problems = Vec::new();
+        for (role, credential) in roles.chain(admins) {
+            let secret = credential.secret.values().map(|place| ("secret", place));
+            let deliver = credential.deliver.iter().flat_map(BTreeMap::values);
+            let places = secret.chain(deliver.map(|place| ("deliver", place)));
+            for (key, place) in places.filter(|(_, place)| self.store(place).is_err()) {
+                let span = credential.spans.get(key).unwrap_or(&credential.span).clone();
+                let message = format!("nothing here reads or writes `{}:`", place.scheme);
+                let hint = "let a command reach it: [cmd.NAME], and cmd:NAME in its place";
+                let problem = Problem::at(span, message).of(role, Some(&credential.name));
+                problems.push(problem.hint(hint.to_owned()));
+            }
+        }
+        inventory.problems.append(&mut problems);
     }
 
     /// Reads one value.

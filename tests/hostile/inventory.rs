@@ -60,6 +60,36 @@ fn no_toml() {
     assert_eq!(bench.acme.seen(), [""; 0]);
 }
 
+/// A scheme that is kept for later: a dry run tells it, and not the night on which it is needed.
+#[test]
+fn a_store_that_is_not_there() {
+    let (dry, contain) = wrong(MAIL, "dotenv:DIR/agent/.env#MAIL", "vault:secret/mail#key");
+    insta::assert_snapshot!(dry, @r#"
+    $ rotate --role mail-agent --dry-run
+    [stderr]
+    error: mail-agent/mail: nothing here reads or writes `vault:`
+      --> DIR/inventory.toml:10:12
+       |
+    10 | secret   = "vault:secret/mail#key"
+       |            ^^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = hint: let a command reach it: [cmd.NAME], and cmd:NAME in its place
+
+    hint: mend the inventory; nothing was touched
+    [exit 2]
+    "#);
+    insta::assert_snapshot!(contain, @r"
+    $ rotate --role mail-agent --format json
+    mail-agent/mail: revoke accepted, unproven, new held
+    mail-agent/search: revoke accepted, dead, new held
+    [exit 3]
+    mail dead, its place holds the old one
+    search dead, its place holds the old one
+    events lives
+    2 issued live
+    ");
+}
+
 #[test]
 fn an_unknown_provider() {
     let (dry, contain) = wrong(MAIL, "\"acme\"", "\"acne\"");
