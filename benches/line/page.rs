@@ -71,7 +71,7 @@ impl Page {
                 let _ = write!(
                     text,
                     ", beside other work: a load of {load:.1} before it began. Times say little \
-                     then, and ratios less than they should.\n\n"
+                     then, nor do ratios of times say what they would on a quiet machine.\n\n"
                 );
             }
             _ => text += ".\n\n",
