@@ -121,16 +121,17 @@ fn a_second_run_beside_what_is_held() {
 #[test]
 fn a_run_that_only_was_not_closed() {
     let bench = Bench::new();
-    let mut closed = None;
-    for blocks in (320..480).step_by(4) {
-        let bench = Bench::new();
-        let ran = bench.behind(&format!("ulimit -f {blocks}; exec \"$@\""), CONTAIN);
-        if ran.report()["journal_lost_at"].is_null() && ran.code == Some(1) {
-            closed = Some(bench.rotate(&["resume", "--format", "json"]));
-            break;
-        }
-    }
-    let resumed = closed.expect("a disk that is full at the very end");
+    assert_eq!(bench.rotate(&["init"]).code, Some(0));
+    let journal = Connection::open(bench.path("state/rotate/journal.sqlite")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE UPDATE OF closed ON run
+                BEGIN SELECT RAISE(FAIL, 'the disk is full'); END";
+    journal.execute(full, []).unwrap();
+    let ran = bench.rotate(CONTAIN);
+    assert_eq!(ran.code, Some(1), "{}", ran.outcome(&bench));
+    assert!(ran.report()["journal_lost_at"].is_null(), "everything before was written");
+    journal.execute("DROP TRIGGER full", []).unwrap();
+    drop(journal);
+    let resumed = bench.rotate(&["resume", "--format", "json"]);
     assert_eq!(resumed.code, Some(0), "{}", resumed.outcome(&bench));
 }
 
