@@ -463,7 +463,8 @@ fn a_very_long_one() {
     let ran = bench.rotate(CONTAIN);
     assert_eq!(ran.code, Some(0), "{}", ran.outcome(&bench));
     for ran in [dry, ran] {
-        assert!(ran.took.as_secs() < 45, "{:?}", ran.took);
+        // Ten times what it takes; what grows with the square takes hours.
+        assert!(ran.took.as_secs() < 120, "{:?}", ran.took);
         // Ten kilobytes a credential.
         assert!(ran.peak_kib < 1_000_000, "{} KiB", ran.peak_kib);
     }
