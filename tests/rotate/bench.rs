@@ -135,6 +135,13 @@ impl Running {
         }
     }
 
+    /// The same of what may have been said before something that was waited for.
+    pub(crate) fn has_said(&mut self, text: &str) {
+        if !self.heard.iter().any(|line| line.contains(text)) {
+            self.hear(text);
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

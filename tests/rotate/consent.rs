@@ -137,7 +137,7 @@ fn a_person_consents_by_code_while_the_run_goes_on() {
     let mut run = host.start(&CONTAIN);
     let page = asked(&mut run, "  or  ");
     // Everything that needs nobody is through before the person has looked at the page.
-    run.hear("mail-agent/inbox  deliver  written, read back, in use");
+    run.has_said("mail-agent/inbox  deliver  written, read back, in use");
     assert!(!is_active(&oidc, &inbox));
     assert!(!is_active(&oidc, &old.0) && !is_active(&oidc, &old.1));
     agree(&page);
