@@ -148,6 +148,8 @@ impl<'a> Story<'a> {
         let keys = lab.state.fingerprints();
         let outside = Outside::new(sites, dice, scenario.disk, keys, tells);
         outside.lock().places.extend(places);
+        // Some batches may be written before one is looked at.
+        outside.lock().watch.jitter = 8 * scenario.disk;
         Self {
             lab,
             bench: Bench::of(scenario),
