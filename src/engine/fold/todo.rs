@@ -5,10 +5,11 @@ use super::super::capability::{ByHand, Order};
 use super::super::credential::{Issued, Machine, SETTLE_MS, Try, text};
 use super::super::plan::{Elsewhere, Phase, Plan, Planned, PlannedKind};
 use super::super::report::{
-    CredentialReport, EvidenceState, NewState, Revoke, StopState, Todo, Verdict,
+    CredentialReport, EvidenceState, Mode, NewState, Revoke, StopState, Todo, Verdict,
 };
 use super::super::run::Run;
 use super::super::scene::lists_labels;
+use super::credential::not_delivered;
 use super::words::in_words;
 
 impl Run {
@@ -105,16 +106,7 @@ impl Run {
         if one.new.planned && one.new.state == NewState::NotIssued {
             todo.push(by_hand(format!("issue a new {id}"), &kind.can.issue_by_hand));
         }
-        if let Try::Failed(why) = &machine.deliver
-            && machine.has_new()
-        {
-            todo.push(Todo {
-                what: format!("deliver the new {id}: {}", in_words(why)),
-                at: None,
-                action: "mend the place, then: rotate restore --role ROLE --because TEXT"
-                    .to_owned(),
-            });
-        }
+        todo.extend(self.to_deliver(planned, machine));
         todo.extend(not_evicted(id, machine));
         todo.extend(self.spent_before(planned, machine));
         // A list read to its end since, with nothing of ours in it, says that it was not made.
@@ -132,6 +124,29 @@ impl Run {
             });
         }
         todo
+    }
+
+    /// Places that the new one did not get to, each by name. What was made under another plan is
+    /// delivered by a restore; a rehearsal is rehearsed again.
+    fn to_deliver(&self, planned: &Planned, machine: &Machine) -> Vec<Todo> {
+        let again = match self.plan.mode {
+            Mode::Rehearse => "rehearse --role ROLE",
+            _ => "restore --role ROLE --because TEXT",
+        };
+        let left = not_delivered(planned, machine).into_iter();
+        let todo = left.map(|(places, why)| {
+            let to = if places.is_empty() {
+                String::new()
+            } else {
+                format!(" to {}", places.join(" and "))
+            };
+            Todo {
+                what: format!("deliver the new {}{to}: {}", planned.id, in_words(why)),
+                at: None,
+                action: format!("mend the place, then: rotate {again}"),
+            }
+        });
+        todo.collect()
     }
 
     /// A roll that found its token spent: perhaps by a thief, who holds the next of its family.
