@@ -471,6 +471,20 @@ impl KindCapability {
         self.verbs.get(&verb).map_or(&[], Vec::as_slice)
     }
 
+    /// What a way of revoking it ends.
+    pub(crate) fn blast_of<'a>(&'a self, way: &'a Way) -> &'a Blast {
+        way.blast.as_ref().unwrap_or(&self.blast)
+    }
+
+    /// Whether what a way ends is named by a handle of the credential's own: nothing else dies,
+    /// however wide the word for it is.
+    pub(crate) fn ends_its_own(&self, way: &Way) -> bool {
+        let is_handle = |part: &Part| part.part_type == PartType::Handle;
+        let its_own =
+            |name: &String| name == "handle" || self.parts.get(name).is_some_and(is_handle);
+        self.blast_of(way).key.iter().any(its_own)
+    }
+
     /// No verb can revoke it, and it ends by itself.
     pub fn only_expires(&self) -> bool {
         let ends =

@@ -356,8 +356,8 @@ impl Scene<'_> {
             .and_then(|at| self.plan.planned(at))
             .and_then(|planned| self.plan.kind(planned.kind));
         let Some((kind, way)) = kind.zip(leader.revoked_way) else { return false };
-        let blast = kind.can.ways(Verb::Revoke).get(usize::from(way));
-        let blast = blast.and_then(|way| way.blast.as_ref()).unwrap_or(&kind.can.blast);
+        let way = kind.can.ways(Verb::Revoke).get(usize::from(way));
+        let blast = way.map_or(&kind.can.blast, |way| kind.can.blast_of(way));
         leader.revoke == Revoke::Accepted && blast.kills >= self.kind.can.blast.kills
     }
 

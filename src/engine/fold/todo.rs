@@ -218,7 +218,7 @@ fn to_revoke(
 fn wider_way(planned: &Planned, kind: &PlannedKind, machine: &Machine) -> Option<String> {
     let ways = kind.can.ways(Verb::Revoke);
     let left_out = planned.ways_left_out.iter().filter_map(|way| ways.get(usize::from(*way)));
-    let kills = left_out.map(|way| way.blast.as_ref().unwrap_or(&kind.can.blast).kills).min()?;
+    let kills = left_out.map(|way| kind.can.blast_of(way).kills).min()?;
     let sent = matches!(machine.revoke, Revoke::Accepted | Revoke::Lost);
     (!sent).then(|| {
         format!(
