@@ -399,16 +399,8 @@ fn makes(verb: Verb) -> bool {
 /// Every party of a step, its actor included.
 pub(super) fn names(step: &StepCapability) -> Vec<String> {
     let mut names = step.parties.clone();
-    let actor = match &step.actor {
-        Actor::Old => Some("old".to_owned()),
-        Actor::New => Some("new".to_owned()),
-        Actor::Live => Some("live".to_owned()),
-        Actor::Client => Some("client".to_owned()),
-        Actor::Admin(None) => Some("admin".to_owned()),
-        Actor::Admin(Some(name)) => Some(format!("admin.{name}")),
-        Actor::It | Actor::None => None,
-    };
-    names.extend(actor);
+    // The one being probed is put in by whoever says which it is.
+    names.extend(step.actor.party().filter(|name| name != "it"));
     names.sort();
     names.dedup();
     names
