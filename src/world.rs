@@ -456,9 +456,7 @@ mod tests {
 
     use super::*;
     use crate::engine::call::{At, Identity, Party, SecretId};
-    use crate::engine::capability::{
-        Blast, Class, Effect, KindCapability, Limits, Order, ProofRule, ProviderCapability, Radius,
-    };
+    use crate::engine::capability::{Class, KindCapability, ProviderCapability};
 
     /// One kind: `secret`, an optional `access`, a public `sid`; and answers chosen by the verb.
     struct Acme(ProviderCapability);
@@ -467,7 +465,6 @@ mod tests {
         fn new() -> Self {
             let part = |part_type, optional| Part { part_type, optional };
             let kind = KindCapability {
-                class: Class::ApiKey,
                 parts: [
                     ("access".into(), part(PartType::Secret, true)),
                     ("secret".into(), part(PartType::Secret, false)),
@@ -475,46 +472,11 @@ mod tests {
                 ]
                 .into(),
                 generates: true,
-                admin: BTreeMap::new(),
-                client: Vec::new(),
-                order: Order::Any,
-                blast: Blast { kills: Radius::Token, key: Vec::new() },
-                overlap: None,
-                lives: None,
-                minted: BTreeMap::new(),
-                proof: ProofRule {
-                    refusals: 1,
-                    hold_ms: 0,
-                    give_up_ms: 0,
-                    probes: 1,
-                    assumed: true,
-                    from_inventory: false,
-                },
-                warn: Vec::new(),
-                verbs: BTreeMap::new(),
-                effect: Effect::None,
-                tells_identity: true,
-                issue_by_hand: None,
-                revoke_by_hand: None,
-                level: "full".into(),
+                ..KindCapability::new(Class::ApiKey)
             };
             Self(ProviderCapability {
-                id: "acme".into(),
-                file: "acme".into(),
-                name: "Acme".into(),
-                sha256: String::new(),
-                hosts: Vec::new(),
-                hosts_from_inventory: false,
-                base_missing: false,
-                vars: BTreeMap::new(),
-                limits: Limits {
-                    in_flight: 1,
-                    calls: None,
-                    revoke: None,
-                    refused: None,
-                    batch: None,
-                },
                 kinds: [("api-key".to_owned(), kind)].into(),
+                ..ProviderCapability::new("acme", "Acme")
             })
         }
     }

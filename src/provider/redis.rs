@@ -44,22 +44,16 @@ impl Redis {
 impl Driver for Redis {
     fn ways(&self, _kind: &str) -> BTreeMap<Verb, Vec<Way>> {
         let admin = || Actor::Admin(None);
-        let way = |actor: Actor, parties: &[&str], takes: &[&str]| Way {
-            steps: vec![StepCapability {
-                actor,
+        let way = |actor: Actor, parties: &[&str], takes: &[&str]| {
+            let step = StepCapability {
                 parties: parties.iter().map(|&party| party.to_owned()).collect(),
-                needs: Vec::new(),
                 takes: takes.iter().map(|&name| name.to_owned()).collect(),
                 // All of it can be said twice: the password is ours, and adding it again or
                 // taking it away again changes nothing.
                 again: true,
-                secret_in_url: false,
-            }],
-            seen: Seen::Run,
-            privilege: None,
-            blast: None,
-            person: false,
-            batch: false,
+                ..StepCapability::new(actor)
+            };
+            Way::new(vec![step], Seen::Run)
         };
         let needs = |right: &str, way: Way| Way { privilege: Some(right.to_owned()), ..way };
         BTreeMap::from([
