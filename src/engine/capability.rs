@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::call::Verb;
 
+mod blast;
+
+pub use blast::{Blast, Radius};
+
 /// Every provider known to this run, by id (built-in, from a folder, or at another address).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Capabilities {
@@ -149,37 +153,6 @@ pub enum Order {
     RevokeFirst,
     /// One call does both.
     Roll,
-}
-
-/// What dies with a credential, from narrow to wide.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Radius {
-    /// It alone.
-    Token,
-    /// Its refresh family.
-    Family,
-    /// The grant.
-    Grant,
-    /// Everything of the project.
-    Project,
-    /// Everything of the client.
-    Client,
-    /// Everything of the user.
-    User,
-    /// Everything of the account.
-    Account,
-}
-
-/// What a revocation kills, and which values make two credentials one group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blast {
-    /// How wide.
-    pub kills: Radius,
-    /// Names of vars, public parts or `handle`; equal values are one group.
-    pub key: Vec<String>,
 }
 
 /// How long something lives by itself.
@@ -469,20 +442,6 @@ impl KindCapability {
     /// The ways of a verb, best first; empty where the kind has none.
     pub fn ways(&self, verb: Verb) -> &[Way] {
         self.verbs.get(&verb).map_or(&[], Vec::as_slice)
-    }
-
-    /// What a way of revoking it ends.
-    pub(crate) fn blast_of<'a>(&'a self, way: &'a Way) -> &'a Blast {
-        way.blast.as_ref().unwrap_or(&self.blast)
-    }
-
-    /// Whether what a way ends is named by a handle of the credential's own: nothing else dies,
-    /// however wide the word for it is.
-    pub(crate) fn ends_its_own(&self, way: &Way) -> bool {
-        let is_handle = |part: &Part| part.part_type == PartType::Handle;
-        let its_own =
-            |name: &String| name == "handle" || self.parts.get(name).is_some_and(is_handle);
-        self.blast_of(way).key.iter().any(its_own)
     }
 
     /// No verb can revoke it, and it ends by itself.

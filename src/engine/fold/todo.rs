@@ -223,7 +223,7 @@ fn wider_way(planned: &Planned, kind: &PlannedKind, machine: &Machine) -> Option
     (!sent).then(|| {
         format!(
             ", or end everything of its {kills}: run again with --max-blast {kills}",
-            kills = text(&serde_json::to_value(kills).unwrap_or_default()).unwrap_or_default()
+            kills = kills.word()
         )
     })
 }
