@@ -74,8 +74,19 @@ impl Run {
         let failed = (tried && machine.steps.failures > 0)
             || matches!(machine.revoke, Revoke::Rejected | Revoke::ByHand);
         let page = kind.can.revoke_by_hand.as_ref().filter(|_| failed && !machine.done_by_hand)?;
+        Some(self.filled_page(page, planned, machine))
+    }
+
+    /// A page for this credential, its markers filled.
+    fn filled_page(&self, page: &ByHand, planned: &Planned, machine: &Machine) -> ByHand {
         let fill = |text: &str| filled(text, &self.plan, planned, machine);
-        Some(ByHand { at: fill(&page.at), action: fill(&page.action) })
+        ByHand { at: fill(&page.at), action: fill(&page.action) }
+    }
+
+    /// Where a person ends it.
+    fn revoked_at(&self, planned: &Planned, machine: &Machine) -> Option<String> {
+        let page = self.plan.kind(planned.kind)?.can.revoke_by_hand.as_ref()?;
+        Some(self.filled_page(page, planned, machine).at)
     }
 
     /// What is left of one credential.
@@ -90,14 +101,9 @@ impl Run {
     ) -> Vec<Todo> {
         let mut todo = Vec::new();
         let by_hand = |what: String, page: &Option<ByHand>| {
-            let fill = |text: &str| filled(text, &self.plan, planned, machine);
-            Todo {
-                what,
-                at: page.as_ref().map(|page| fill(&page.at)),
-                action: page
-                    .as_ref()
-                    .map_or_else(|| "do it by hand".to_owned(), |page| fill(&page.action)),
-            }
+            let page = page.as_ref().map(|page| self.filled_page(page, planned, machine));
+            let (at, action) = page.map(|page| (page.at, page.action)).unzip();
+            Todo { what, at, action: action.unwrap_or_else(|| "do it by hand".to_owned()) }
         };
         let id = &planned.id;
         if let Some(what) = to_revoke(planned, kind, machine, (ended, one.old.verdict)) {
@@ -159,10 +165,9 @@ impl Run {
             Reason::ActorRefused => why.status.is_none(),
             _ => false,
         };
-        let page = kind.can.revoke_by_hand.as_ref();
         (kind.can.order == Order::Roll && spent).then(|| Todo {
             what: format!("find out who spent {}: it was refused before it was rolled", planned.id),
-            at: page.map(|page| filled(&page.at, &self.plan, planned, machine)),
+            at: self.revoked_at(planned, machine),
             action: "it had expired, or somebody used it first and held what came of it: look \
                      for others made from it or by the same consent, and end them there"
                 .to_owned(),
@@ -176,11 +181,10 @@ impl Run {
             let id = &planned.id;
             let label = &self.plan.label;
             let kind = self.plan.kind(planned.kind);
-            if let Some(kind) = kind.filter(|kind| kind.asks_a_person()) {
-                let page = kind.can.revoke_by_hand.as_ref();
+            if kind.is_some_and(PlannedKind::asks_a_person) {
                 return Todo {
                     what: format!("tokens of a new {id} may have been lost ({made} lost answers)"),
-                    at: page.map(|page| filled(&page.at, &self.plan, planned, machine)),
+                    at: self.revoked_at(planned, machine),
                     action: "nobody holds them; if they must end now, end the consent there and \
                              consent anew"
                         .to_owned(),
@@ -238,15 +242,15 @@ fn not_evicted(id: &str, machine: &Machine) -> Option<Todo> {
 }
 
 /// Fills the markers of a page or an instruction with public values; what is unknown stays named.
-fn filled(text: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> String {
-    let mut filled = text.to_owned();
+fn filled(page: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> String {
+    let mut filled = page.to_owned();
     let mut fill = |name: &str, value: &str| {
         for marker in ["{{ NAME }}", "{{NAME}}", "{{ NAME? }}"] {
             filled = filled.replace(&marker.replace("NAME", name), value);
         }
     };
     for (name, value) in planned.vars.iter().chain(&machine.taken).chain(&machine.old.public) {
-        if let Some(value) = text_of(value) {
+        if let Some(value) = text(value) {
             fill(name, &value);
         }
     }
@@ -265,8 +269,4 @@ fn filled(text: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> Stri
     }
     // What nobody knows is left for a person to see, in words.
     filled.replace("{{ ", "(").replace("? }}", " }}").replace(" }}", ", not known here)")
-}
-
-fn text_of(value: &serde_json::Value) -> Option<String> {
-    text(value)
 }
