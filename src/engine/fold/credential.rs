@@ -160,7 +160,7 @@ impl Run {
             only_expires: kind.can.only_expires(),
         };
         let (said, because) = verdict(&evidence);
-        (said, why(said, because, kind, (machine, revocation(planned, machine))))
+        (said, why(said, because, kind, machine, revocation(planned, machine)))
     }
 
     fn new_one(&self, planned: &Planned, kind: &PlannedKind, machine: &Machine) -> New {

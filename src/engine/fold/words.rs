@@ -36,7 +36,8 @@ pub(super) fn why(
     said: Verdict,
     because: Option<Unproven>,
     kind: &PlannedKind,
-    (machine, revoked): (&Machine, Revoke),
+    machine: &Machine,
+    revoked: Revoke,
 ) -> String {
     let not_revoked = || match (revoked, &machine.revoke_why) {
         (Revoke::ByHand, _) if machine.done_by_hand => "a person says it is revoked".to_owned(),
