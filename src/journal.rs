@@ -34,8 +34,7 @@ pub use inbox::Message;
 pub use lock::{Holder, LockError, RoleLock};
 pub use record::{Journal, JournalError};
 pub use runs::RunSummary;
-pub(crate) use state::add_recipients;
-pub(crate) use state::run_id;
+pub(crate) use state::{add_recipients, run_id};
 pub use state::{State, StateError};
 pub use take_over::TakeOver;
 
