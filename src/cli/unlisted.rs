@@ -72,11 +72,7 @@ async fn look(
 }
 
 fn named(inventory: &Inventory) -> Vec<SecretRef> {
-    let of_roles = inventory.roles.values().flat_map(|role| &role.credentials);
-    let all = of_roles.chain(inventory.admins.values());
-    let places = all.flat_map(|it| {
-        it.secret.values().chain(it.deliver.iter().flat_map(|parts| parts.values()))
-    });
+    let places = inventory.credentials().flat_map(|(_, it)| it.places());
     places.cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 

@@ -150,12 +150,8 @@ impl Stores {
     /// Adds a problem for each credential that names a place which no store here serves. It is
     /// told while somebody can still change it, and not when a run finds out.
     pub(crate) fn name_missing(&self, inventory: &mut Inventory) {
-        let roles = inventory.roles.values().flat_map(|role| {
-            role.credentials.iter().map(move |credential| (Some(role.name.as_str()), credential))
-        });
-        let admins = inventory.admins.values().map(|admin| (None, admin));
         let mut problems = Vec::new();
-        for (role, credential) in roles.chain(admins) {
+        for (role, credential) in inventory.credentials() {
             let secret = credential.secret.values().map(|place| ("secret", place));
             let deliver = credential.deliver.iter().flat_map(BTreeMap::values);
             let places = secret.chain(deliver.map(|place| ("deliver", place)));
