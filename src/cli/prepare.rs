@@ -113,9 +113,6 @@ pub(crate) async fn prepare(
         .map_err(|error| no_plan(&error))?;
     unlisted::without_successors(&mut plan, &taken);
     plan.take_over(&history.leftovers);
-    if !intent.deliver {
-        plan.withhold_from_contained();
-    }
     if intent.mode == Mode::Rehearse {
         refuse_unwritable(&plan, &places.stores(&text)).await?;
     }
