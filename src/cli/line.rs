@@ -1,6 +1,5 @@
 //! The straight line: an errand becomes a run, the run a report.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -10,7 +9,7 @@ use super::ending::finish;
 use super::failure::Failure;
 use super::history::{History, Past};
 use super::locking::{self, Locked, follow};
-use super::prepare::{self, Context, Places, Prepared};
+use super::prepare::{self, Context, Prepared};
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
@@ -188,14 +187,7 @@ impl Session {
         let person = self.manner.person(watch, Some(plan));
         let resolved = prepare::resolve(context.providers.as_deref(), &context.at, person)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
-        let environment = context.environment();
-        let places = Places {
-            root: context.root.clone(),
-            commands: context.commands.clone(),
-            environment,
-            shapes: Arc::new(resolved.shapes()),
-        };
-        let stores = places.stores(&Zeroizing::new(text));
+        let stores = context.places(&resolved).stores(&Zeroizing::new(text));
         let world = LiveWorld::new(plan, resolved, stores, state.keys(), context.commands());
         Ok(world.under(context.root.clone()))
     }

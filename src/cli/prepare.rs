@@ -82,13 +82,15 @@ pub(crate) async fn prepare(
     let person = session.manner.person(&Watch::new(&Look::of_stderr()), None);
     let resolved = resolve(session.providers.as_deref(), &inventory.providers, person)?;
     let variables = inventory.variables();
-    let places = Places::of(intent, &inventory, &resolved);
-    places.stores(&text).name_missing(&mut inventory);
+    let places = Places::of(&intent.root, &inventory.commands, &variables, &resolved);
+    let stores = places.stores(&text);
+    stores.name_missing(&mut inventory);
     resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     let named = &intent.roles;
     let intent = &with_all_roles(&inventory, intent)?;
-    read_vars(&mut inventory, &places.stores(&text)).await;
+    // Vars may be references; they are public, and a plan holds them as values.
+    stores.read_vars(&mut inventory).await;
 
     let (looked, taken) =
         unlisted::before(&mut inventory, intent, strict, &places, &resolved, state).await;
@@ -114,7 +116,7 @@ pub(crate) async fn prepare(
     unlisted::without_successors(&mut plan, &taken);
     plan.take_over(&history.leftovers);
     if intent.mode == Mode::Rehearse {
-        refuse_unwritable(&plan, &places.stores(&text)).await?;
+        refuse_unwritable(&plan, &stores).await?;
     }
     let context = Context {
         inventory: path,
@@ -253,29 +255,30 @@ async fn refuse_unwritable(plan: &Plan, stores: &Stores) -> Result<(), Failure> 
     }
 }
 
-/// Vars may be references; they are public, and a plan holds them as values.
-async fn read_vars(inventory: &mut Inventory, stores: &Stores) {
-    stores.read_vars(inventory).await;
-}
-
 /// What the stores of a run are made of.
 pub(crate) struct Places {
     /// Where the role's places begin.
     pub(crate) root: Option<PathBuf>,
     /// Places that commands of a trusted inventory read and write.
-    pub(crate) commands: BTreeMap<String, StoreCommand>,
+    commands: BTreeMap<String, StoreCommand>,
     /// What those commands inherit.
-    pub(crate) environment: Environment,
+    environment: Environment,
     /// Finds the values that `line:` means.
-    pub(crate) shapes: Shapes,
+    shapes: Shapes,
 }
 
 impl Places {
-    fn of(intent: &Intent, inventory: &Inventory, resolved: &Resolved) -> Self {
+    /// `variables` are those that no command inherits.
+    fn of(
+        root: &Option<PathBuf>,
+        commands: &BTreeMap<String, StoreCommand>,
+        variables: &BTreeSet<String>,
+        resolved: &Resolved,
+    ) -> Self {
         Self {
-            root: intent.root.clone(),
-            commands: inventory.commands.clone(),
-            environment: Environment::without(inventory.variables()),
+            root: root.clone(),
+            commands: commands.clone(),
+            environment: Environment::without(variables.iter().cloned()),
             shapes: Arc::new(resolved.shapes()),
         }
     }
@@ -335,16 +338,16 @@ fn no_plan(error: &PlanError) -> Failure {
 }
 
 impl Context {
-    /// What the inventory's commands inherit.
-    pub(crate) fn environment(&self) -> Environment {
-        Environment::without(self.variables.iter().cloned())
+    /// What the stores of its run are made of.
+    pub(crate) fn places(&self, resolved: &Resolved) -> Places {
+        Places::of(&self.root, &self.commands, &self.variables, resolved)
     }
 
     /// Whether the inventory's commands are run.
     pub(crate) fn commands(&self) -> Commands {
         match (&self.root, self.trusted) {
             (Some(_), _) => Commands::Elsewhere,
-            (None, true) => Commands::Allowed(self.environment()),
+            (None, true) => Commands::Allowed(Environment::without(self.variables.iter().cloned())),
             (None, false) => Commands::Untrusted,
         }
     }
