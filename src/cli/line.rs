@@ -13,7 +13,7 @@ use super::prepare::{self, Context, Prepared};
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
-use super::terminal;
+use super::{terminal, when};
 use crate::drive;
 pub(super) use crate::drive::wall;
 use crate::engine::call::{Subject, Told, Wall};
@@ -21,7 +21,7 @@ use crate::engine::outline::Outline;
 use crate::engine::plan::{Options, Plan};
 use crate::engine::report::{Mode, Report};
 use crate::engine::run::Run;
-use crate::journal::{self, Header, Holder, Journal, JournalError, LockError, Message, State};
+use crate::journal::{Header, Holder, Journal, JournalError, LockError, Message, State};
 use crate::world::LiveWorld;
 
 /// As long as the id of a run is.
@@ -214,8 +214,7 @@ impl Session {
         self.refuse_other_release(&header, &context)?;
         if let Some(wait) = wait {
             let until = events.last().map_or(0, |(at, _)| at.0);
-            let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            plan.wait_ms = Some(until.saturating_add(wait));
+            plan.wait_ms = Some(until.saturating_add(when::milliseconds(wait)));
         }
         let roles: Vec<String> = plan.roles.iter().map(|role| role.name.clone()).collect();
         let holder = Holder::here(run, plan.mode.word(), wall());
@@ -258,12 +257,7 @@ impl Session {
         let context = context(&past.header)?;
         let mut history = History::default();
         history.adopt(&past, true);
-        let options = Options {
-            run: journal::run_id(),
-            installation: state.installation(),
-            wait_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-            ..Options::default()
-        };
+        let options = Options { wait_ms: wait.map(when::milliseconds), ..state.options(&[]) };
         let plan = Plan::verify(past.run.plan(), &history.facts, &options);
         drop(past);
         let began = wall();

@@ -14,6 +14,7 @@ use super::progress::Watch;
 use super::session::{Intent, Session};
 use super::terminal::{self, Look};
 use super::unlisted::{self, Looked};
+use super::when;
 use crate::child::Environment;
 use crate::drive;
 use crate::engine::in_words;
@@ -300,7 +301,7 @@ fn options(intent: &Intent, state: &State, history: &History, changed: Vec<Strin
         case: intent.case.clone(),
         session: intent.session.clone(),
         since: intent.since.map(|stamp| stamp.0),
-        wait_ms: intent.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        wait_ms: intent.wait.map(when::milliseconds),
         revoke_only: intent.mode == Mode::RevokeOnly,
         deliver: intent.deliver,
         only: intent.only.iter().map(only).collect(),
