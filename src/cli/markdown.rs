@@ -34,20 +34,9 @@ pub(crate) fn page(report: &Report, look: &Look) -> String {
 
 /// The plan.
 pub(crate) fn plan(plan: &Outline) -> String {
-    let mut text = format!(
-        "## {}\n\n",
-        prose(&format!("{} of {}", words::mode(plan.mode), plan.roles.join(", ")))
-    );
-    let all = |names: &[String]| match names {
-        [] => "none".to_owned(),
-        _ => names.join(", "),
-    };
-    let facts = [
-        format!("owner: {}", all(&plan.owners)),
-        format!("inventory: sha256:{}", plan.inventory_sha256),
-        format!("hosts: {}", all(&outline::hosts(plan))),
-        format!("collateral: {}", all(&plan.collateral)),
-    ];
+    let mut text = format!("## {}\n\n", prose(&outline::title(plan)));
+    let facts = outline::facts(plan);
+    let facts: Vec<String> = facts.iter().map(|(name, fact)| format!("{name}: {fact}")).collect();
     text.push_str(&items(facts.iter().map(String::as_str)));
     text.push_str(
         "\n| Credential | Provider | Kind | Level | Revoked by |\n|---|---|---|---|---|\n",
@@ -60,6 +49,8 @@ pub(crate) fn plan(plan: &Outline) -> String {
         steps(&mut text, one);
     }
     section(&mut text, "Left out", &outline::not_planned(plan).collect::<Vec<_>>());
+    let unlisted: Vec<String> = plan.unlisted.iter().map(words::unlisted).collect();
+    section(&mut text, "Not in the inventory", &unlisted);
     section(&mut text, "Warnings", &plan.warnings);
     text.push_str("\nNothing was touched.\n");
     text
