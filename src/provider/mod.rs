@@ -20,6 +20,7 @@ mod roots;
 mod session;
 pub mod spec;
 mod stream;
+mod transport;
 
 pub use self::aws_iam::AwsIam;
 pub use self::github::Github;
