@@ -1,11 +1,12 @@
 //! Where a site keeps its sessions: what a cookie is called there, and the four stores.
 
-use std::fmt::Write as _;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use percent_encoding::percent_decode;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -28,6 +29,9 @@ mod table;
 /// The most sessions of one user, or of a store that does not say whose they are, that are looked
 /// at; a list that is longer is cut and said to be.
 const MOST: usize = 100_000;
+
+/// A server that deletes a row later than this waits for a lock that nobody will give up.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What a session is called in its store: a secret, for it opens the session.
 pub(super) type Name = Zeroizing<String>;
@@ -79,6 +83,18 @@ async fn opened(base: &Url, admin: &Acting, values: &Values) -> Result<Box<dyn S
     })
 }
 
+/// A step of a database's own protocol.
+async fn in_time<T, E>(
+    limit: Duration,
+    step: impl Future<Output = Result<T, E>>,
+    failure: impl FnOnce(&E) -> Failure,
+) -> Result<T, Failure> {
+    match timeout(limit, step).await {
+        Ok(done) => done.map_err(|error| failure(&error)),
+        Err(_) => Err(Failure::Lost(Reason::Timeout.into())),
+    }
+}
+
 /// What a cookie may be called in its store: `stored_as`.
 ///
 /// # Errors
@@ -113,11 +129,6 @@ pub(super) fn rows(sessions: &Sessions, old: &[Name]) -> Vec<Row> {
     let row =
         |name: &Name| Row { handle: handle(name), hinted: old.contains(name), ..Row::default() };
     sessions.names.iter().map(row).collect()
-}
-
-/// A var, where it says something.
-fn word<'v>(values: &'v Values, name: &str) -> Option<&'v str> {
-    values.get(name).and_then(Value::as_str).filter(|it| !it.is_empty())
 }
 
 /// The password of a store, as text.
