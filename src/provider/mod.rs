@@ -1,6 +1,7 @@
 //! Providers: one request at a time, no retries, no sleeping, no logging of bodies.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use async_trait::async_trait;
 
@@ -114,4 +115,12 @@ pub trait Driver: Send + Sync {
     ) -> Reply {
         Answer::Fault(Fault::Refused(Reason::Unsupported.into())).into()
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

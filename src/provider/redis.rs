@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use self::link::{Link, Said};
-use super::{Acting, Bases, Driver, Reply, Secrets};
+use super::{Acting, Bases, Driver, Reply, Secrets, hex};
 use crate::engine::call::{
     Answer, At, Fault, Holding, Identity, Liveness, Reason, Row, Values, Verb, Why,
 };
@@ -386,10 +386,6 @@ fn handle(key: &Secret, digest: &str) -> String {
     };
     mac.update(digest.as_bytes());
     hex(&mac.finalize().into_bytes()[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

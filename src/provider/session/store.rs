@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use percent_encoding::percent_decode;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use url::Url;
@@ -14,9 +13,10 @@ use self::key_value::KeyValue;
 use self::mysql::Mysql;
 use self::postgres::Postgres;
 use self::sqlite::Sqlite;
+use super::site::word;
 use super::wire::Failure;
 use crate::engine::call::{Reason, Row, Values};
-use crate::provider::{Acting, Bases};
+use crate::provider::{Acting, Bases, hex};
 use crate::secret::Secret;
 
 mod django;
@@ -136,13 +136,6 @@ fn password(admin: &Acting) -> Result<Zeroizing<String>, Failure> {
     let secret = admin.parts.secret.get("secret").ok_or(Reason::MissingValue)?;
     let text = std::str::from_utf8(secret.expose()).map_err(|_| Reason::Unsupported)?;
     Ok(Zeroizing::new(text.to_owned()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
