@@ -15,6 +15,7 @@ mod client;
 mod github;
 pub mod http;
 mod native;
+mod node;
 pub mod oauth;
 mod redis;
 mod roots;
