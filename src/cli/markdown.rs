@@ -178,6 +178,7 @@ fn code(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::report::Unlisted;
 
     #[test]
     fn words_stay_words_and_everything_else_is_code() {
@@ -197,6 +198,32 @@ mod tests {
         ] {
             assert_eq!(prose(text), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn a_plan_of_what_stdin_held_has_no_owner_and_no_inventory() {
+        let unlisted = Unlisted {
+            place: "dotenv:/srv/.env#KEY".to_owned(),
+            provider: Some("acme".to_owned()),
+            kind: None,
+            fingerprint: "0123456789abcdef".to_owned(),
+        };
+        let page = plan(&Outline { unlisted: vec![unlisted], ..Outline::default() });
+        insta::assert_snapshot!(page, @r"
+        ## contain of what stdin held
+
+        - hosts: none
+        - collateral: none
+
+        | Credential | Provider | Kind | Level | Revoked by |
+        |---|---|---|---|---|
+
+        ### Not in the inventory
+
+        - `dotenv:/srv/.env#KEY` (acme, `#0123456789ab)`
+
+        Nothing was touched.
+        ");
     }
 
     #[test]
