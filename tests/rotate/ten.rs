@@ -339,7 +339,7 @@ fn inventory(it: &Servers) -> String {
         github::provider(&it.github),
         grant("calendar", "rotating-grant"),
         grant("drive", "grant"),
-        oauth::provider(&it.oidc),
+        oauth::provider(&it.oidc.issuer),
         session::desk(&it.django),
         session::shop(&it.express, &it.redis),
         redis::CREDENTIAL.to_owned() + &redis::provider(&it.redis),
