@@ -238,6 +238,29 @@ fn a_place_that_cannot_be_written_leaves_the_new_one_in_escrow() {
 }
 
 #[test]
+fn a_place_that_cannot_be_written_keeps_the_new_one_from_no_other() {
+    const FIRST: &str = "dotenv:/srv/mail/.env#A";
+    const SECOND: &str = "file:/srv/mail/key";
+    for (stuck, other) in [(FIRST, SECOND), (SECOND, FIRST)] {
+        let more = format!("deliver = [\"{SECOND}\"]\n");
+        let text = format!("[role.mail]\n{}", entry("mail", "a", "key", &more));
+        let bench = Bench::of(&text).options(|options| options.deliver = true);
+        let mut sim = Sim::contain(&bench);
+        sim.server.unwritable.insert(stuck.to_owned());
+        let report = sim.finish();
+        let new = &report.credentials[0].new;
+        assert_eq!((new.state, report.exit_code), (NewState::Escrowed, 3));
+        let [held] = new.delivered.as_slice() else { panic!("{:?}", new.delivered) };
+        let [left] = new.not_delivered.as_slice() else { panic!("{:?}", new.not_delivered) };
+        assert_eq!((held.to.as_str(), left.to.as_str()), (other, stuck));
+        assert!(sim.server.lives(sim.server.places[other]));
+        let [todo] = report.credentials[0].todo.as_slice() else { panic!() };
+        let what = format!("deliver the new mail/a to {stuck}: its place cannot be written");
+        assert_eq!(todo.what, what);
+    }
+}
+
+#[test]
 fn delivery_waits_for_the_agent_s_end_and_the_evidence() {
     let text = "[role.mail]\nstop = [\"true\"]\nevidence = [\"/srv/mail/logs/**\"]\n".to_owned()
         + &entry("mail", "a", "key", "");
