@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::expect::unexpected;
 use crate::fault::{Blow, Times};
 use crate::outcome::Outcome;
 use crate::proxy::{DECEIVED, Exchange};
@@ -29,6 +30,10 @@ pub(crate) struct Ran {
     pub(crate) lost_is_told: bool,
     /// How often the fault struck.
     pub(crate) struck: usize,
+    /// The server still takes the old one.
+    pub(crate) old_lives: bool,
+    /// The old one was seen accepted before anything was revoked.
+    pub(crate) looked: bool,
     /// When the first revocation reached the proxy.
     pub(crate) revoked_at: Option<Duration>,
     /// What must hold and does not.
@@ -63,12 +68,15 @@ pub(crate) fn run(site: &dyn Site, number: usize, blow: Option<Blow>) -> Ran {
     let seen = cell.seen();
     let mut ran = Ran::of(&outcome, &seen);
     let now = Now::ask(site, &cell);
+    ran.old_lives = now.old_lives;
     ran.violations.extend(violations(site, &cell, &outcome.report, &seen, &now));
+    let unexpected = unexpected(site, blow, &ran);
+    ran.violations.extend(unexpected);
     ran
 }
 
 impl Ran {
-    fn of(outcome: &Outcome, seen: &[Exchange]) -> Self {
+    pub(crate) fn of(outcome: &Outcome, seen: &[Exchange]) -> Self {
         let one = &outcome.report["credentials"][0];
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let todo = todo_of(one);
@@ -87,6 +95,8 @@ impl Ran {
             lost_is_told: todo.iter().any(|todo| of_lost(todo)),
             struck: seen.iter().filter(|exchange| exchange.struck.is_some()).count(),
             revoked_at: seen.iter().find(|exchange| exchange.verb == REVOKE).map(|it| it.at),
+            old_lives: false,
+            looked: !one["old"]["last_accepted_at"].is_null(),
             violations: Vec::new(),
             stderr: outcome.stderr.clone(),
         }
@@ -114,7 +124,7 @@ impl Now {
     }
 }
 
-fn todo_of(one: &Value) -> Vec<&str> {
+pub(crate) fn todo_of(one: &Value) -> Vec<&str> {
     let all = one["todo"].as_array().map_or(&[][..], Vec::as_slice);
     all.iter().filter_map(|todo| todo["what"].as_str()).collect()
 }
@@ -153,25 +163,32 @@ fn violations(
     must(verdict != "alive" || !todo.is_empty(), "alive, and nobody is told what to do");
 
     let text = report.to_string();
-    let unnamed = now.live.iter().filter(|name| !text.contains(name.as_str())).count();
+    let named = |name: &String| *name == cell.old_name || text.contains(name.as_str());
+    let unnamed = now.live.iter().filter(|name| !named(name)).count();
     let told = todo.iter().any(|todo| {
         todo.contains("may have been") || todo.starts_with("look for unrecognised credentials")
     });
-    must(unnamed == 0 || told, "something lives that neither report nor todo names");
+    // Held under seal, or delivered and never seen accepted: said, and without a name here.
+    let said = one["new"]["state"] == "unproven" || one["new"]["state"] == "escrowed";
+    must(
+        unnamed <= usize::from(said) || told,
+        "something lives that neither report nor todo names",
+    );
 
-    must(site.may_repeat() || looked_between(seen), "an issue was sent again without a look");
+    must(site.may_repeat() || looked_between(site, seen), "an issue was sent again without a look");
     must(seen.iter().all(|it| it.verb != DECEIVED), "a request went to a stranger");
     wrong
 }
 
 /// Whether between two issues somebody looked, or knew what had become of the first.
-fn looked_between(seen: &[Exchange]) -> bool {
+fn looked_between(site: &dyn Site, seen: &[Exchange]) -> bool {
     let mut open = false;
     for exchange in seen {
         match exchange.verb {
             ISSUE if open => return false,
             ISSUE => open = !exchange.is_settled(),
             FIND if exchange.struck.is_none() => open = false,
+            REVOKE if site.shows_the_spent() => open = false,
             _ => {}
         }
     }

@@ -109,6 +109,11 @@ impl Fault {
         )
     }
 
+    /// Whether nothing comes back, for as long as anybody waits.
+    pub(crate) fn is_silent(self) -> bool {
+        matches!(self, HalfOpen | AnswerWithheld)
+    }
+
     /// Whether it lies in what TLS protects.
     pub(crate) fn is_of_tls(self) -> bool {
         matches!(self, Impostor | HandshakeCut)

@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "not all of it is needed here")]
 mod bench;
 mod cell;
+mod expect;
 mod fault;
 #[path = "../rotate/hosted.rs"]
 #[expect(dead_code, reason = "servers of our own are not asked here")]
@@ -19,11 +20,14 @@ mod message;
 #[path = "../rotate/outcome.rs"]
 #[expect(dead_code, reason = "not all of it is needed here")]
 mod outcome;
+mod page;
 mod proxy;
 #[path = "../rotate/role.rs"]
+#[expect(dead_code, reason = "not all of it is needed here")]
 mod role;
 #[path = "../rotate/sigv4.rs"]
 mod sigv4;
 mod site;
 mod table;
+mod take_over;
 mod tls;

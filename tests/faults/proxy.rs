@@ -209,13 +209,15 @@ impl Way {
 
     async fn forward(&self, mut request: Message) -> io::Result<Message> {
         let mut server = TcpStream::connect(self.upstream).await?;
-        let (here, there) = (format!("127.0.0.1:{}", self.port), self.upstream.to_string());
-        request.head.retain(|line| !line.is_empty());
+        let is_tls = self.blow.is_some_and(|blow| blow.fault.is_of_tls());
+        let here = format!("http{}://127.0.0.1:{}", if is_tls { "s" } else { "" }, self.port);
+        // Behind a proxy that speaks TLS a server sees itself spoken to without.
+        request.readdressed(&here, &here.replacen("https", "http", 1));
         server.write_all(&request.bytes("connection: close\r\n")).await?;
         let answer = Message::read(&mut server, true).await?;
         let mut answer = answer.ok_or(io::ErrorKind::UnexpectedEof)?;
         // An issuer names itself and its endpoints by its own address.
-        answer.readdressed(&there, &here);
+        answer.readdressed(&format!("http://{}", self.upstream), &here);
         Ok(answer)
     }
 

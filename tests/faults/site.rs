@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::bench::Host;
-use crate::fault::Blow;
+use crate::fault::{Blow, Times};
 use crate::message::Speaks;
 use crate::proxy::{Exchange, Proxy, VerbOf};
 use crate::tls::Tls;
@@ -30,6 +30,16 @@ pub(crate) const REVOKE: &str = "revoke";
 /// The verb that uses one.
 pub(crate) const PROBE: &str = "probe";
 
+/// These servers are one process each and never flap; a run of refusals is short, so that the
+/// whole table is. Who hangs once for 20 s is asked again.
+fn proof(blow: Option<Blow>) -> String {
+    let give_up = match blow {
+        Some(Blow { fault, times: Times::Once, .. }) if fault.is_silent() => "45s",
+        _ => "6s",
+    };
+    format!("{{ refusals = 2, hold = \"500ms\", give_up = \"{give_up}\" }}")
+}
+
 /// One real server.
 pub(crate) trait Site: Send + Sync {
     fn name(&self) -> &'static str;
@@ -54,6 +64,27 @@ pub(crate) trait Site: Send + Sync {
     fn may_repeat(&self) -> bool {
         false
     }
+
+    /// Whether, once its end was asked for, the old one is shown once more on purpose, in the words
+    /// of an issue: so that a thief's share of its family ends.
+    fn shows_the_spent(&self) -> bool {
+        false
+    }
+
+    /// Verbs without which nothing can be revoked here. No fault at any other keeps the old one
+    /// alive, however long it lasts.
+    fn kill_needs(&self) -> &'static [&'static str];
+
+    /// Whether what was made and lost can be found: in a list, or because making it twice makes it
+    /// once.
+    fn lists(&self) -> bool {
+        true
+    }
+
+    /// How many runs at once it answers in time.
+    fn bears(&self) -> usize {
+        6
+    }
 }
 
 /// One run against one server.
@@ -63,6 +94,8 @@ pub(crate) struct Cell {
     /// The account's name, number or whatever tells it from those of other cells.
     account: String,
     pub(crate) old: String,
+    /// What a report may call it, where the server lists it under a name.
+    pub(crate) old_name: String,
 }
 
 impl Cell {

@@ -2,12 +2,12 @@
 
 use regex::Regex;
 
-use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, through};
+use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, proof, through};
 use crate::fault::Blow;
 use crate::hosted::ask;
 use crate::lab::{self, Moto};
 use crate::message::Speaks;
-use crate::role::{ENV, PROOF, ROLE};
+use crate::role::{ENV, ROLE};
 use crate::sigv4;
 
 struct Aws {
@@ -63,6 +63,10 @@ impl Site for Aws {
         ]
     }
 
+    fn kill_needs(&self) -> &'static [&'static str] {
+        &[REVOKE]
+    }
+
     fn open(&self, number: usize, blow: Option<Blow>) -> Cell {
         let user = format!("mail{number}");
         self.iam("CreateUser", &user);
@@ -87,15 +91,22 @@ admin    = "aws-admin"
 [provider.aws]
 file  = "aws-iam"
 base  = "{address}"
-proof = {PROOF}
+proof = {}
 
 [admin.aws-admin]
 provider = "aws"
 kind     = "admin-key"
 secret   = {{ access_key_id = "dotenv:DIR/aws-admin.env#ID", secret = "dotenv:DIR/aws-admin.env#SECRET" }}
-"#
+"#,
+            proof(blow)
         ));
-        Cell { host, proxies: vec![proxy], account: user, old: format!("{id} {secret}") }
+        Cell {
+            host,
+            proxies: vec![proxy],
+            account: user,
+            old: format!("{id} {secret}"),
+            old_name: id,
+        }
     }
 
     fn accepts(&self, _: &Cell, value: &str) -> bool {

@@ -2,12 +2,12 @@
 
 use rusqlite::Connection;
 
-use super::{Cell, ISSUE, PROBE, REVOKE, Site, host, through};
+use super::{Cell, ISSUE, PROBE, REVOKE, Site, host, proof, through};
 use crate::fault::Blow;
 use crate::hosted::ask;
 use crate::lab::{self, Django};
 use crate::message::Speaks;
-use crate::role::{ENV, PROOF, ROLE};
+use crate::role::{ENV, ROLE};
 
 struct Desk(Django);
 
@@ -47,6 +47,14 @@ impl Site for Desk {
         ]
     }
 
+    fn kill_needs(&self) -> &'static [&'static str] {
+        &["form", REVOKE]
+    }
+
+    fn lists(&self) -> bool {
+        false
+    }
+
     fn open(&self, number: usize, blow: Option<Blow>) -> Cell {
         let user = format!("mail{number}");
         let copy = "INSERT INTO auth_user (username, password, is_superuser, first_name, \
@@ -74,16 +82,17 @@ admin    = {{ account = "desk-account" }}
 
 [provider.django]
 base  = {{ api = "{address}" }}
-proof = {PROOF}
+proof = {}
 
 [admin.desk-account]
 provider = "django"
 kind     = "account"
 vars     = {{ username = "{user}" }}
 secret   = "file:DIR/desk.key"
-"#
+"#,
+            proof(blow)
         ));
-        Cell { host, proxies: vec![proxy], account: user, old }
+        Cell { host, proxies: vec![proxy], account: user, old, old_name: String::new() }
     }
 
     fn accepts(&self, _: &Cell, value: &str) -> bool {

@@ -1,11 +1,11 @@
 //! An express session that is ended in its store, a Redis, and replaced by a sign-in.
 
-use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, through};
+use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, proof, through};
 use crate::fault::Blow;
 use crate::hosted::ask;
 use crate::lab::{self, Express, Redis, Value};
 use crate::message::Speaks;
-use crate::role::{PROOF, ROLE};
+use crate::role::ROLE;
 
 struct Shop {
     express: Express,
@@ -47,6 +47,14 @@ impl Site for Shop {
         ]
     }
 
+    fn kill_needs(&self) -> &'static [&'static str] {
+        &["store sign-in", REVOKE]
+    }
+
+    fn lists(&self) -> bool {
+        false
+    }
+
     fn open(&self, number: usize, blow: Option<Blow>) -> Cell {
         let user = format!("mail{number}");
         let (old, _) = ask(self.express.sign_in(&user, false));
@@ -70,7 +78,7 @@ admin    = {{ store = "shop-sessions", account = "shop-account" }}
 [provider.shop]
 file  = "web-session"
 base  = {{ api = "{address}", store = "{sessions}" }}
-proof = {PROOF}
+proof = {}
 
 [admin.shop-sessions]
 provider = "shop"
@@ -83,9 +91,10 @@ provider = "shop"
 kind     = "account"
 vars     = {{ username = "{user}" }}
 secret   = "file:DIR/shop.key"
-"#
+"#,
+            proof(blow)
         ));
-        Cell { host, proxies: vec![site, store], account: user, old }
+        Cell { host, proxies: vec![site, store], account: user, old, old_name: String::new() }
     }
 
     fn accepts(&self, _: &Cell, value: &str) -> bool {

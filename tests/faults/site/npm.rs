@@ -1,18 +1,21 @@
 //! A token of a registry's list, at Verdaccio.
 
-use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, through};
+use std::sync::Mutex;
+
+use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, proof, through};
 use crate::fault::Blow;
 use crate::hosted::ask;
 use crate::lab::{self, Verdaccio};
 use crate::message::Speaks;
-use crate::role::{ENV, PROOF, ROLE};
+use crate::role::{ENV, ROLE};
 
-struct Npm(Verdaccio);
+/// It writes its file of accounts once at a time, and refuses whoever comes meanwhile.
+struct Npm(Verdaccio, Mutex<()>);
 
 const PASSWORD: &str = "made-up-password-of-the-lab";
 
 pub(super) fn start() -> Option<impl Site> {
-    lab::verdaccio().map(Npm)
+    lab::verdaccio().map(|verdaccio| Npm(verdaccio, Mutex::default()))
 }
 
 fn verb_of(said: &str) -> &'static str {
@@ -42,10 +45,18 @@ impl Site for Npm {
         ]
     }
 
+    fn kill_needs(&self) -> &'static [&'static str] {
+        &["login", FIND, REVOKE]
+    }
+
     fn open(&self, number: usize, blow: Option<Blow>) -> Cell {
         let user = format!("mail{number}");
-        let login = ask(self.0.account(&user, PASSWORD));
-        let (old, _) = ask(self.0.token(&login, PASSWORD));
+        let (login, (old, key)) = {
+            let _alone = self.1.lock().unwrap();
+            let login = ask(self.0.account(&user, PASSWORD));
+            let token = ask(self.0.token(&login, PASSWORD));
+            (login, token)
+        };
         let (proxy, address) = through(&self.0.base, Speaks::Http, verb_of, blow);
         let host = host();
         host.put(ENV, &format!("NPM_TOKEN={old}\n"));
@@ -62,15 +73,16 @@ admin    = "registry-account"
 
 [provider.npm]
 base  = "{address}"
-proof = {PROOF}
+proof = {}
 
 [admin.registry-account]
 provider = "npm"
 kind     = "account"
 secret   = {{ username = "dotenv:DIR/account.env#NAME", secret = "dotenv:DIR/account.env#PASSWORD" }}
-"#
+"#,
+            proof(blow)
         ));
-        Cell { host, proxies: vec![proxy], account: login, old }
+        Cell { host, proxies: vec![proxy], account: login, old, old_name: key }
     }
 
     fn accepts(&self, _: &Cell, value: &str) -> bool {

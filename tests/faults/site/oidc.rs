@@ -1,12 +1,12 @@
 //! A client's token, at a certified OAuth server. It lists nothing: what was made and lost has no
 //! name.
 
-use super::{Cell, ISSUE, PROBE, REVOKE, Site, host, json, text, through};
+use super::{Cell, ISSUE, PROBE, REVOKE, Site, host, json, proof, text, through};
 use crate::fault::Blow;
 use crate::hosted::ask;
 use crate::lab::{self, Oidc};
 use crate::message::Speaks;
-use crate::role::{ENV, PROOF, ROLE};
+use crate::role::{ENV, ROLE};
 
 struct Issuer(Oidc);
 
@@ -48,6 +48,14 @@ impl Site for Issuer {
         ]
     }
 
+    fn kill_needs(&self) -> &'static [&'static str] {
+        &["learn", REVOKE]
+    }
+
+    fn lists(&self) -> bool {
+        false
+    }
+
     fn open(&self, _: usize, blow: Option<Blow>) -> Cell {
         let form = [("grant_type", "client_credentials")];
         let old = text(&self.post("/token", Oidc::CLIENT, &form)["access_token"]).unwrap();
@@ -68,15 +76,16 @@ reload   = "none"
 
 [provider.oauth]
 base  = "{address}"
-proof = {PROOF}
+proof = {}
 
 [admin.mail-app]
 provider = "oauth"
 kind     = "client"
 secret   = {{ client_id = "dotenv:DIR/mail-app.env#ID", secret = "dotenv:DIR/mail-app.env#SECRET" }}
-"#
+"#,
+            proof(blow)
         ));
-        Cell { host, proxies: vec![proxy], account: String::new(), old }
+        Cell { host, proxies: vec![proxy], account: String::new(), old, old_name: String::new() }
     }
 
     fn accepts(&self, _: &Cell, value: &str) -> bool {

@@ -2,12 +2,13 @@
 //! makes it once.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
 
-use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, through};
+use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, proof, through};
 use crate::fault::Blow;
 use crate::lab::{self, Redis, Value};
 use crate::message::Speaks;
-use crate::role::{ENV, PROOF, ROLE};
+use crate::role::{ENV, ROLE};
 
 struct RedisSite(Redis);
 
@@ -48,6 +49,10 @@ impl Site for RedisSite {
         ]
     }
 
+    fn kill_needs(&self) -> &'static [&'static str] {
+        &["sign-in", REVOKE]
+    }
+
     fn open(&self, number: usize, blow: Option<Blow>) -> Cell {
         let (user, old) = (format!("mail{number}"), format!("old{number}"));
         let mut admin = self.0.connect("default", ADMIN).unwrap();
@@ -70,16 +75,23 @@ admin    = "redis-admin"
 
 [provider.redis]
 base  = "{address}"
-proof = {PROOF}
+proof = {}
 
 [admin.redis-admin]
 provider = "redis"
 kind     = "admin-password"
 vars     = {{ username = "default" }}
 secret   = "file:DIR/redis-admin.key"
-"#
+"#,
+            proof(blow)
         ));
-        Cell { host, proxies: vec![proxy], account: user, old }
+        Cell {
+            host,
+            proxies: vec![proxy],
+            account: user,
+            old_name: handle(&hex(&Sha256::digest(&old))),
+            old,
+        }
     }
 
     fn accepts(&self, cell: &Cell, value: &str) -> bool {
@@ -92,7 +104,6 @@ secret   = "file:DIR/redis-admin.key"
         rest.split_once('@').unwrap().0.to_owned()
     }
 
-    /// A handle is a code of the password's digest, made with the admin's password.
     fn live(&self, cell: &Cell) -> Vec<String> {
         let mut admin = self.0.connect("default", ADMIN).unwrap();
         let Ok(Value::List(user)) = admin.ask(&["ACL", "GETUSER", &cell.account]) else {
@@ -100,12 +111,9 @@ secret   = "file:DIR/redis-admin.key"
         };
         let at = user.iter().position(|word| *word == Value::Text("passwords".into())).unwrap();
         let Value::List(passwords) = &user[at + 1] else { panic!("no passwords") };
-        let handles = passwords.iter().map(|digest| {
-            let Value::Text(digest) = digest else { panic!("no digest") };
-            let mut code = Hmac::<sha2::Sha256>::new_from_slice(ADMIN.as_bytes()).unwrap();
-            code.update(digest.as_bytes());
-            let bytes = code.finalize().into_bytes();
-            bytes[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        let handles = passwords.iter().map(|listed| {
+            let Value::Text(listed) = listed else { panic!("no digest") };
+            handle(listed)
         });
         handles.collect()
     }
@@ -113,4 +121,15 @@ secret   = "file:DIR/redis-admin.key"
     fn may_repeat(&self) -> bool {
         true
     }
+}
+
+/// A handle is a code of the password's digest, made with the admin's password.
+fn handle(digest: &str) -> String {
+    let mut code = Hmac::<Sha256>::new_from_slice(ADMIN.as_bytes()).unwrap();
+    code.update(digest.as_bytes());
+    hex(&code.finalize().into_bytes()[..8])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

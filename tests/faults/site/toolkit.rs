@@ -4,12 +4,12 @@
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{Cell, ISSUE, PROBE, REVOKE, Site, host, text, through};
+use super::{Cell, ISSUE, PROBE, REVOKE, Site, host, proof, text, through};
 use crate::fault::Blow;
 use crate::hosted::ask;
 use crate::lab::{self, Django};
 use crate::message::Speaks;
-use crate::role::{PROOF, ROLE};
+use crate::role::ROLE;
 
 struct Toolkit(Django);
 
@@ -53,6 +53,14 @@ impl Site for Toolkit {
         &[(PROBE, Speaks::Http), (ISSUE, Speaks::Http), (REVOKE, Speaks::Http)]
     }
 
+    fn kill_needs(&self) -> &'static [&'static str] {
+        &[ISSUE, REVOKE]
+    }
+
+    fn lists(&self) -> bool {
+        false
+    }
+
     fn open(&self, _: usize, blow: Option<Blow>) -> Cell {
         let granted = self.granted();
         let old = text(&granted["refresh_token"]).unwrap();
@@ -75,15 +83,16 @@ reload   = "none"
 
 [provider.oauth]
 base  = "{address}/o"
-proof = {PROOF}
+proof = {}
 
 [admin.mail-app]
 provider = "oauth"
 kind     = "client"
 secret   = {{ client_id = "dotenv:DIR/mail-app.env#ID", secret = "dotenv:DIR/mail-app.env#SECRET" }}
-"#
+"#,
+            proof(blow)
         ));
-        Cell { host, proxies: vec![proxy], account: String::new(), old }
+        Cell { host, proxies: vec![proxy], account: String::new(), old, old_name: String::new() }
     }
 
     /// Read in its table, for a look at the server itself would spend it.
@@ -105,5 +114,9 @@ secret   = {{ client_id = "dotenv:DIR/mail-app.env#ID", secret = "dotenv:DIR/mai
         let made = cell.answered(ISSUE, |answer| text(&super::json(answer)["refresh_token"]));
         let beside = made.into_iter().filter(|token| *token != placed && self.accepts(cell, token));
         beside.map(|_| "a token without a name".to_owned()).collect()
+    }
+
+    fn shows_the_spent(&self) -> bool {
+        true
     }
 }

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, text, through};
+use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, proof, text, through};
 use crate::fault::Blow;
 use crate::hosted::ask;
 use crate::lab::{self, Wordpress};
 use crate::message::Speaks;
-use crate::role::{ENV, PROOF, ROLE};
+use crate::role::{ENV, ROLE};
 
 struct Blog(Wordpress);
 
@@ -60,6 +60,10 @@ impl Site for Blog {
         ]
     }
 
+    fn kill_needs(&self) -> &'static [&'static str] {
+        &[PROBE, REVOKE]
+    }
+
     fn open(&self, number: usize, blow: Option<Blow>) -> Cell {
         let name = format!("mail{number}");
         let email = format!("{name}@example.com");
@@ -86,16 +90,23 @@ admin    = "blog-admin"
 
 [provider.wordpress]
 base  = "{address}/wp-json"
-proof = {PROOF}
+proof = {}
 
 [admin.blog-admin]
 provider = "wordpress"
 kind     = "application-password"
 vars     = {{ username = "admin", user_id = "1" }}
 secret   = "file:DIR/admin.password"
-"#
+"#,
+            proof(blow)
         ));
-        Cell { host, proxies: vec![proxy], account: format!("{id} {name}"), old }
+        Cell {
+            host,
+            proxies: vec![proxy],
+            account: format!("{id} {name}"),
+            old,
+            old_name: text(&made["uuid"]).unwrap(),
+        }
     }
 
     fn accepts(&self, cell: &Cell, value: &str) -> bool {
@@ -116,5 +127,10 @@ secret   = "file:DIR/admin.password"
         let (id, _) = cell.account.split_once(' ').unwrap();
         let rows = self.admin("GET", &format!("/{id}/application-passwords"), &Value::Null);
         rows.as_array().unwrap().iter().filter_map(|row| text(&row["uuid"])).collect()
+    }
+
+    /// One request at a time, a tenth of a second each.
+    fn bears(&self) -> usize {
+        2
     }
 }

@@ -165,7 +165,8 @@ fn failure(error: &RedisError) -> Failure {
         let reason = if error.is_timeout() { Reason::Timeout } else { Reason::Reset };
         return Failure::Lost(reason.into());
     };
-    if ["LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN"].contains(&code) {
+    let full = error.detail().is_some_and(|said| said.contains("max number of clients"));
+    if full || ["LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN"].contains(&code) {
         return Fault::Throttled(None).into();
     }
     let plain = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase());
