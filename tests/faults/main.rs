@@ -28,6 +28,7 @@ mod role;
 #[path = "../rotate/sigv4.rs"]
 mod sigv4;
 mod site;
+mod strangers;
 mod table;
 mod take_over;
 mod tls;

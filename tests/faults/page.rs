@@ -39,6 +39,7 @@ pub(crate) fn of(sites: &[Box<dyn Site>], done: &[Done<'_>]) -> String {
         contains(&mut page, site.as_ref(), done);
     }
     take_overs(&mut page, sites, done);
+    strangers(&mut page, sites, done);
     page
 }
 
@@ -124,6 +125,28 @@ or delivered, only what the contain holds; what may have been made and lost is n
             if cells.iter().any(|cell| !cell.is_empty()) {
                 let _ = writeln!(page, "| {} | {verb} | {} |", site.name(), cells.join(" | "));
             }
+        }
+    }
+}
+
+fn strangers(page: &mut String, sites: &[Box<dyn Site>], done: &[Done<'_>]) {
+    *page += "
+### Somebody else makes one in the middle of a contain
+
+While the server's answer to the revocation is on its way, another credential of the same account is made. It is told as
+minted during the run, exit code 3; with `--revoke-strangers` it is ended where one that nobody holds can be; what bears the
+label of another run is left (WordPress lists labels).
+
+| server | told | `--revoke-strangers` |
+|---|---|---|
+";
+    for site in sites {
+        let words = |ends: bool| {
+            let mut here = done.iter().filter(|one| one.site.name() == site.name());
+            here.find(|one| one.scene == Scene::Stranger { ends }).map(|one| one.ran.words())
+        };
+        if let (Some(told), Some(ended)) = (words(false), words(true)) {
+            let _ = writeln!(page, "| {} | {told} | {ended} |", site.name());
         }
     }
 }

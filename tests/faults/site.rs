@@ -81,10 +81,32 @@ pub(crate) trait Site: Send + Sync {
         true
     }
 
+    /// One more of the cell's account, made by somebody else; none where nobody can.
+    fn mint(&self, _: &Cell, _label: &str) -> Option<Minted> {
+        None
+    }
+
+    /// Whether its list shows what each was called.
+    fn shows_labels(&self) -> bool {
+        false
+    }
+
+    /// Whether a credential that nobody holds can be ended by the name that a list has for it.
+    fn ends_by_handle(&self) -> bool {
+        true
+    }
+
     /// How many runs at once it answers in time.
     fn bears(&self) -> usize {
         6
     }
+}
+
+/// A credential that somebody else made.
+pub(crate) struct Minted {
+    /// As the server lists it.
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 /// One run against one server.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cell::{self, Ran};
 use crate::fault::{Blow, Fault, Times};
 use crate::site::{Site, all};
-use crate::{page, take_over};
+use crate::{page, strangers, take_over};
 
 /// Runs at once: those whose fault keeps them waiting, and those that work.
 const WAITING: usize = 16;
@@ -24,6 +24,10 @@ pub(crate) enum Scene {
     TakeOver {
         at: Blow,
         killed: bool,
+    },
+    /// Somebody else makes one in the middle of it, and it is ended where the run was asked to.
+    Stranger {
+        ends: bool,
     },
 }
 
@@ -52,6 +56,8 @@ impl Scene {
                 all.extend([false, true].map(|killed| Self::TakeOver { at, killed }));
             }
         }
+        let listed = [false, true].into_iter().filter(|_| site.lists());
+        all.extend(listed.map(|ends| Self::Stranger { ends }));
         all.retain(|scene| wanted(&format!("{}/{}", site.name(), scene.name())));
         all
     }
@@ -65,6 +71,8 @@ impl Scene {
         match self {
             Self::Contain(None) => "undisturbed".to_owned(),
             Self::Contain(Some(blow)) => format!("{}/{}", blow.verb, blow.name()),
+            Self::Stranger { ends: true } => "stranger/ended".to_owned(),
+            Self::Stranger { ends: false } => "stranger/told".to_owned(),
             Self::TakeOver { at, killed } => {
                 let how = if killed { "killed" } else { "standing" };
                 format!("take-over/{}/{}/{how}", at.verb, at.fault.name())
@@ -78,6 +86,7 @@ impl Job<'_> {
         match self.scene {
             Scene::Contain(blow) => Some(cell::run(self.site, self.number, blow)),
             Scene::TakeOver { at, killed } => take_over::run(self.site, self.number, at, killed),
+            Scene::Stranger { ends } => strangers::run(self.site, self.number, ends),
         }
     }
 }

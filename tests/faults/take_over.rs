@@ -52,6 +52,8 @@ pub(crate) fn run(site: &dyn Site, number: usize, blow: Blow, killed: bool) -> O
             "a rehearsal that stopped has no report",
         );
     }
+    let was_held = contain.stderr.contains("is held by");
+    must(!was_held, "a lock has outlived its process, or whoever had it gave no way");
     judge(site, &cell, &contain.report, &said, &mut must);
     Some(ran)
 }

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, proof, through};
+use super::{Cell, FIND, ISSUE, Minted, PROBE, REVOKE, Site, host, proof, through};
 use crate::fault::Blow;
 use crate::hosted::ask;
 use crate::lab::{self, Moto};
@@ -124,6 +124,15 @@ secret   = {{ access_key_id = "dotenv:DIR/aws-admin.env#ID", secret = "dotenv:DI
     fn placed(&self, cell: &Cell) -> String {
         let part = |key: &str| cell.host.value(ENV, key);
         format!("{} {}", part("AWS_ACCESS_KEY_ID"), part("AWS_SECRET_ACCESS_KEY"))
+    }
+    fn mint(&self, cell: &Cell, _: &str) -> Option<Minted> {
+        // A user has two at most: the run's own comes after this one.
+        let made = self.iam("ListAccessKeys", &cell.account).matches("<AccessKeyId>").count() < 2;
+        made.then(|| {
+            let made = self.iam("CreateAccessKey", &cell.account);
+            let (name, secret) = (element(&made, "AccessKeyId"), element(&made, "SecretAccessKey"));
+            Minted { value: format!("{name} {secret}"), name }
+        })
     }
 
     fn live(&self, cell: &Cell) -> Vec<String> {

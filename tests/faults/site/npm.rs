@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, proof, through};
+use super::{Cell, FIND, ISSUE, Minted, PROBE, REVOKE, Site, host, proof, through};
 use crate::fault::Blow;
 use crate::hosted::ask;
 use crate::lab::{self, Verdaccio};
@@ -91,6 +91,10 @@ secret   = {{ username = "dotenv:DIR/account.env#NAME", secret = "dotenv:DIR/acc
 
     fn placed(&self, cell: &Cell) -> String {
         cell.host.value(ENV, "NPM_TOKEN")
+    }
+    fn mint(&self, cell: &Cell, _: &str) -> Option<Minted> {
+        let (value, name) = ask(self.0.token(&cell.account, PASSWORD));
+        Some(Minted { name, value })
     }
 
     fn live(&self, cell: &Cell) -> Vec<String> {

@@ -4,7 +4,7 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, proof, through};
+use super::{Cell, FIND, ISSUE, Minted, PROBE, REVOKE, Site, host, proof, through};
 use crate::fault::Blow;
 use crate::lab::{self, Redis, Value};
 use crate::message::Speaks;
@@ -102,6 +102,16 @@ secret   = "file:DIR/redis-admin.key"
         let url = cell.host.value(ENV, "REDIS_URL");
         let (_, rest) = url.split_once(&format!("{}:", cell.account)).unwrap();
         rest.split_once('@').unwrap().0.to_owned()
+    }
+    fn mint(&self, cell: &Cell, label: &str) -> Option<Minted> {
+        let mut admin = self.0.connect("default", ADMIN).unwrap();
+        let value = format!("{label}-{}", cell.account);
+        admin.ask(&["ACL", "SETUSER", &cell.account, &format!(">{value}")]).unwrap();
+        Some(Minted { name: handle(&hex(&Sha256::digest(&value))), value })
+    }
+
+    fn ends_by_handle(&self) -> bool {
+        false
     }
 
     fn live(&self, cell: &Cell) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Cell, FIND, ISSUE, PROBE, REVOKE, Site, host, proof, text, through};
+use super::{Cell, FIND, ISSUE, Minted, PROBE, REVOKE, Site, host, proof, text, through};
 use crate::fault::Blow;
 use crate::hosted::ask;
 use crate::lab::{self, Wordpress};
@@ -121,6 +121,16 @@ secret   = "file:DIR/admin.password"
 
     fn placed(&self, cell: &Cell) -> String {
         cell.host.value(ENV, "BLOG")
+    }
+    fn mint(&self, cell: &Cell, label: &str) -> Option<Minted> {
+        let (id, _) = cell.account.split_once(' ').unwrap();
+        let passwords = format!("/{id}/application-passwords");
+        let made = self.admin("POST", &passwords, &json!({ "name": label }));
+        Some(Minted { name: text(&made["uuid"])?, value: text(&made["password"])? })
+    }
+
+    fn shows_labels(&self) -> bool {
+        true
     }
 
     fn live(&self, cell: &Cell) -> Vec<String> {
