@@ -23,12 +23,12 @@ pub(crate) fn unexpected(site: &dyn Site, blow: Option<Blow>, ran: &Ran) -> Vec<
     }
     let in_the_way = site.kill_needs().contains(&blow.verb);
     must(in_the_way || !ran.old_lives, "the kill was kept from what it does not need");
-    if blow.times == Times::Always || is_a_word(&blow) {
+    if blow.times == Times::Always || is_a_word(site, &blow) {
         return wrong;
     }
     must(!ran.old_lives, "one fault that passed has kept the old one alive");
     match blow.verb {
-        ISSUE if !site.lists() && leaves_open(blow.fault) => {
+        ISSUE if !site.lists() && blow.fault.leaves_open() => {
             must(ran.new == "not-issued" && ran.lost_is_told, "what may be lost is not told");
         }
         PROBE => must(replaced(ran), "one look that failed has cost the new one"),
@@ -52,15 +52,13 @@ fn proved(ran: &Ran) -> bool {
 
 /// What reads as the server's own word on the request: a refusal that is none of its own, or a yes
 /// to a revocation that it never heard. A run believes a no, and proves a yes.
-fn is_a_word(blow: &Blow) -> bool {
+fn is_a_word(site: &dyn Site, blow: &Blow) -> bool {
     match blow.fault {
         Fault::BlockPage(403) => true,
+        Fault::Garbage | Fault::Garbled | Fault::BlockPage(200) if blow.verb == ISSUE => {
+            site.reads_pages()
+        }
         Fault::Garbage | Fault::BlockPage(200) => blow.verb == REVOKE,
         _ => false,
     }
-}
-
-/// Whether nobody who hears what comes back of it can know what was done.
-fn leaves_open(fault: Fault) -> bool {
-    !matches!(fault, Fault::Late | Fault::Drip | Fault::Throttled(_) | Fault::BlockPage(403))
 }

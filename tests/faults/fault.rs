@@ -114,6 +114,11 @@ impl Fault {
         matches!(self, HalfOpen | AnswerWithheld)
     }
 
+    /// Whether nobody who hears what comes back of it can know what was done.
+    pub(crate) fn leaves_open(self) -> bool {
+        !matches!(self, Late | Drip | Throttled(_) | BlockPage(403))
+    }
+
     /// Whether it lies in what TLS protects.
     pub(crate) fn is_of_tls(self) -> bool {
         matches!(self, Impostor | HandshakeCut)

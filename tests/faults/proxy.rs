@@ -211,13 +211,15 @@ impl Way {
         let mut server = TcpStream::connect(self.upstream).await?;
         let is_tls = self.blow.is_some_and(|blow| blow.fault.is_of_tls());
         let here = format!("http{}://127.0.0.1:{}", if is_tls { "s" } else { "" }, self.port);
+        let plain = format!("http://127.0.0.1:{}", self.port);
         // Behind a proxy that speaks TLS a server sees itself spoken to without.
-        request.readdressed(&here, &here.replacen("https", "http", 1));
+        request.readdressed(&here, &plain);
         server.write_all(&request.bytes("connection: close\r\n")).await?;
         let answer = Message::read(&mut server, true).await?;
         let mut answer = answer.ok_or(io::ErrorKind::UnexpectedEof)?;
-        // An issuer names itself and its endpoints by its own address.
+        // An issuer names itself by its own address, and its endpoints by the one it was asked at.
         answer.readdressed(&format!("http://{}", self.upstream), &here);
+        answer.readdressed(&plain, &here);
         Ok(answer)
     }
 

@@ -81,6 +81,11 @@ pub(crate) trait Site: Send + Sync {
         true
     }
 
+    /// Whether its answers are pages for people: one that does not sign in is a no.
+    fn reads_pages(&self) -> bool {
+        false
+    }
+
     /// One more of the cell's account, made by somebody else; none where nobody can.
     fn mint(&self, _: &Cell, _label: &str) -> Option<Minted> {
         None
@@ -98,7 +103,7 @@ pub(crate) trait Site: Send + Sync {
 
     /// How many runs at once it answers in time.
     fn bears(&self) -> usize {
-        6
+        10
     }
 }
 

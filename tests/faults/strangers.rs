@@ -39,7 +39,12 @@ pub(crate) fn run(site: &dyn Site, number: usize, ends: bool) -> Option<Ran> {
     let (class, state) = told(&theirs.name);
     must(class == "minted-during-run", "it is not told in its class");
     let ended = ends && site.ends_by_handle();
-    must(state == if ended { "gone" } else { "untouched" }, "what became of it is not told");
+    let became = match (ends, ended) {
+        (_, true) => "gone",
+        (true, false) => "not-revoked",
+        (false, false) => "untouched",
+    };
+    must(state == became, "what became of it is not told");
     must(site.accepts(&cell, &theirs.value) != ended, "what is told of it is not so");
     if let Some(another) = another {
         must(told(&another.name).1 == "untouched", "another run's is not told to be left");

@@ -55,6 +55,10 @@ impl Site for Desk {
         false
     }
 
+    fn reads_pages(&self) -> bool {
+        true
+    }
+
     fn open(&self, number: usize, blow: Option<Blow>) -> Cell {
         let user = format!("mail{number}");
         let copy = "INSERT INTO auth_user (username, password, is_superuser, first_name, \

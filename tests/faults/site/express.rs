@@ -51,8 +51,8 @@ impl Site for Shop {
         &["store sign-in", REVOKE]
     }
 
-    fn lists(&self) -> bool {
-        false
+    fn reads_pages(&self) -> bool {
+        true
     }
 
     fn open(&self, number: usize, blow: Option<Blow>) -> Cell {
