@@ -25,7 +25,8 @@ impl Scene<'_> {
                 kind: self.kind.kind.clone(),
             }),
             Purpose::Baseline(layer) => {
-                let hasty = self.plan.mode.contains();
+                // A kill that cannot go without what it tells waits for it, once it has failed.
+                let hasty = self.plan.mode.contains() && machine.look_failures.count == 0;
                 let deadline = if hasty { BASELINE_MS } else { DEADLINE_MS };
                 self.use_it(machine, *layer, self.party(machine, "old").ok()?, deadline)
             }

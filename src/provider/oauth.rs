@@ -112,7 +112,10 @@ impl Oauth {
             }
             (Verb::Issue, Kind::ClientToken) => {
                 let client = Client::new(issuer, party(secrets, "client")?)?;
-                Ok(client.own_token(values).await.map_or_else(faulty, grant::own_token))
+                Ok(client.own_token(values).await.map_or_else(
+                    |failure| Answer::Fault(failure.of_making()).into(),
+                    grant::own_token,
+                ))
             }
             (Verb::Issue, Kind::RegisteredClient) => {
                 Ok(registration::register(issuer, party(secrets, "admin")?, values).await)

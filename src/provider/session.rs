@@ -231,7 +231,10 @@ impl Driver for WebSession {
             Verb::Issue => self.issue(&call).await,
             _ => Err(Reason::Unsupported.into()),
         };
-        made.unwrap_or_else(|failure| Answer::Fault(failure.fault()).into())
+        made.unwrap_or_else(|failure| {
+            let makes = at.verb == Verb::Issue;
+            Answer::Fault(if makes { failure.of_making() } else { failure.fault() }).into()
+        })
     }
 }
 

@@ -63,6 +63,31 @@ fn a_look_that_hangs_delays_the_kill_by_two_seconds_and_costs_the_claim() {
     assert!(old.why.contains("never seen alive"), "{}", old.why);
 }
 
+/// Nothing but the list tells its handle, and asking for it makes nothing.
+#[test]
+fn a_list_whose_answer_is_lost_is_asked_for_again() {
+    let by_handle = || {
+        Bench::with(&["key"]).can("key", |can| {
+            can.verbs.get_mut(&Verb::Revoke).unwrap().truncate(1);
+        })
+    };
+    let mut sim = Sim::contain(&by_handle());
+    // That of the run's own first list is one of them.
+    sim.server.manners.cuts = Some((Verb::Find, 4));
+    let report = sim.finish();
+    assert!(sim.first(Verb::Revoke, "a").unwrap() < Time(3_000));
+    assert_eq!(report.credentials[0].old.verdict, Verdict::Dead);
+    assert_eq!(report.exit_code, 0, "{:#?}", report.credentials);
+
+    // Not for ever: a person is told what to do.
+    let mut sim = Sim::contain(&by_handle());
+    sim.server.manners.cuts = Some((Verb::Find, u32::MAX));
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert_eq!((one.old.verdict, one.old.revoke), (Verdict::Alive, Revoke::ByHand));
+    assert!(one.todo.iter().any(|todo| todo.what == "revoke the old mail/a"), "{:#?}", one.todo);
+}
+
 #[test]
 fn a_list_that_a_revocation_needs_is_waited_for_and_one_it_does_not_need_is_not() {
     let slow_list = |bench: Bench| {

@@ -67,6 +67,8 @@ pub(crate) struct Manners {
     pub(crate) person: u64,
     /// These verbs are refused.
     pub(crate) refuses: Vec<Verb>,
+    /// So many answers to this verb are cut off on their way.
+    pub(crate) cuts: Option<(Verb, u32)>,
     /// These verbs never get an answer in time.
     pub(crate) hangs: Vec<Verb>,
 }
@@ -280,6 +282,12 @@ impl Server {
         if hangs || self.manners.hangs.contains(&verb) {
             let wait = request.deadline_ms;
             return (wait, unclear(verb, Fault::Unknown(Reason::Timeout.into())));
+        }
+        if let Some((cut, left @ 1..)) = &mut self.manners.cuts
+            && *cut == verb
+        {
+            *left -= 1;
+            return (latency, unclear(verb, Fault::Unknown(Reason::Reset.into())));
         }
         if self.manners.refuses.contains(&verb) {
             return (latency, Answer::Fault(Fault::Refused(Reason::Refused.into())));

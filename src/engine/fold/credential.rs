@@ -137,12 +137,13 @@ impl Run {
             return (if alive { Verdict::Alive } else { Verdict::Unproven }, why);
         }
         let proof = machine.proof.as_ref();
+        let revoke = revocation(planned, machine);
         let now = match proof.map_or(Now::Unknown, ProofRun::now) {
             // Never proved again since Baseline, and nothing has ended it.
             Now::Unknown
                 if machine.first_refused.is_none()
                     && machine.before == Some(Before::Accepted)
-                    && !matches!(machine.revoke, Revoke::Accepted | Revoke::Lost) =>
+                    && !matches!(revoke, Revoke::Accepted | Revoke::Lost) =>
             {
                 Now::Accepted
             }
@@ -160,7 +161,7 @@ impl Run {
             only_expires: kind.can.only_expires(),
         };
         let (said, because) = verdict(&evidence);
-        (said, why(said, because, kind, machine, revocation(planned, machine)))
+        (said, why(said, because, kind, machine, revoke))
     }
 
     fn new_one(&self, planned: &Planned, kind: &PlannedKind, machine: &Machine) -> New {

@@ -70,8 +70,9 @@ impl Run {
         let planned = self.plan.planned(subject)?;
         let kind = self.plan.kind(planned.kind)?;
         let machine = self.machines.get(subject.0 as usize)?;
+        let asked_again = machine.finds.count + machine.look_failures.count;
         let tried = machine.phase(&planned.phases) == Some(Phase::Revoke);
-        let failed = (tried && machine.steps.failures > 0)
+        let failed = (tried && machine.steps.failures + asked_again > 0)
             || matches!(machine.revoke, Revoke::Rejected | Revoke::ByHand);
         let page = kind.can.revoke_by_hand.as_ref().filter(|_| failed && !machine.done_by_hand)?;
         Some(self.filled_page(page, planned, machine))

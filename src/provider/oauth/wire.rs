@@ -41,9 +41,12 @@ pub(super) enum Failure {
     /// It left, and no whole answer came back.
     #[error("the answer was lost")]
     Lost(Reason),
-    /// 429 or 503; milliseconds where the other side said how long.
+    /// 429; milliseconds where the other side said how long.
     #[error("the other side asked to wait")]
     Throttled(Option<u64>),
+    /// 503, likewise. Whoever stands before the other side may say so of a request that it did.
+    #[error("the other side is not at hand")]
+    Unavailable(Option<u64>),
     /// Another 5xx: it may have happened.
     #[error("the other side failed with status {0}")]
     Broken(u16),
@@ -60,9 +63,18 @@ impl Failure {
     pub(super) fn fault(self) -> Fault {
         match self {
             Self::NotSent(reason) => Fault::NotSent(reason.into()),
-            Self::Throttled(wait) => Fault::Throttled(wait),
+            Self::Throttled(wait) | Self::Unavailable(wait) => Fault::Throttled(wait),
             Self::Refused(why) => Fault::Refused(why),
             Self::Lost(_) | Self::Broken(_) | Self::Odd(_) => Fault::Unknown(self.why()),
+        }
+    }
+
+    /// As the answer to a request that makes something: one that may have been done is not sent
+    /// again before somebody has looked.
+    pub(super) fn of_making(self) -> Fault {
+        match self {
+            Self::Unavailable(_) => Fault::Unknown(self.why()),
+            other => other.fault(),
         }
     }
 
@@ -78,7 +90,9 @@ impl Failure {
     /// As the answer to a probe: never a verdict.
     pub(super) fn sight(self) -> Answer {
         match self {
-            Self::Throttled(wait) => Answer::Fault(Fault::Throttled(wait)),
+            Self::Throttled(wait) | Self::Unavailable(wait) => {
+                Answer::Fault(Fault::Throttled(wait))
+            }
             other => Answer::Saw(Liveness::Unclear(other.why()), Values::new()),
         }
     }
@@ -87,6 +101,9 @@ impl Failure {
         match self {
             Self::NotSent(reason) | Self::Lost(reason) => reason.into(),
             Self::Throttled(_) => Reason::Refused.into(),
+            Self::Unavailable(_) => {
+                Why { reason: Reason::Unexpected, status: Some(503), word: None }
+            }
             Self::Broken(status) | Self::Odd(status) => {
                 Why { reason: Reason::Unexpected, status: Some(status), word: None }
             }
@@ -233,7 +250,8 @@ pub(super) async fn exchange(
     let mut response = http.execute(request).await.map_err(|error| Unanswered::from(&error))?;
     let status = response.status().as_u16();
     match status {
-        429 | 503 => return Err(Failure::Throttled(wait(response.headers()))),
+        429 => return Err(Failure::Throttled(wait(response.headers()))),
+        503 => return Err(Failure::Unavailable(wait(response.headers()))),
         300..=399 => {
             let why = Why { reason: Reason::Redirect, status: Some(status), word: None };
             return Err(Failure::Refused(why));
@@ -331,6 +349,9 @@ mod tests {
         assert!(matches!(Failure::Broken(500).fault(), Fault::Unknown(_)));
         assert!(matches!(Failure::Broken(500).before(), Fault::NotSent(_)));
         assert!(matches!(Failure::NotSent(Reason::Dns).fault(), Fault::NotSent(_)));
+        assert_eq!(Failure::Unavailable(None).fault(), Fault::Throttled(None));
+        assert!(matches!(Failure::Unavailable(Some(7)).of_making(), Fault::Unknown(_)));
+        assert_eq!(Failure::Throttled(Some(7)).of_making(), Fault::Throttled(Some(7)));
         assert!(matches!(
             Failure::Broken(500).sight(),
             Answer::Saw(Liveness::Unclear(Why { status: Some(500), .. }), _)

@@ -21,6 +21,8 @@ pub(super) enum Failure {
     Lost(Why),
     /// The other side asked to wait; milliseconds where it said how long.
     Throttled(Option<u64>),
+    /// It did so by 503, which whoever stands before it may say of a request that it did.
+    Unavailable(u64),
     /// The other side, or a rule of ours, said no.
     Refused(Why),
 }
@@ -32,7 +34,19 @@ impl Failure {
             Self::NotSent(why) => Fault::NotSent(why),
             Self::Lost(why) => Fault::Unknown(why),
             Self::Throttled(wait) => Fault::Throttled(wait),
+            Self::Unavailable(wait) => Fault::Throttled(Some(wait)),
             Self::Refused(why) => Fault::Refused(why),
+        }
+    }
+
+    /// As the answer to a request that makes something: one that may have been done is not sent
+    /// again before somebody has looked.
+    pub(super) fn of_making(self) -> Fault {
+        match self {
+            Self::Unavailable(_) => {
+                Fault::Unknown(Why { reason: Reason::Unexpected, status: Some(503), word: None })
+            }
+            other => other.fault(),
         }
     }
 
@@ -40,6 +54,7 @@ impl Failure {
     pub(super) fn before(self) -> Self {
         match self {
             Self::Lost(why) => Self::NotSent(why),
+            Self::Unavailable(wait) => Self::Throttled(Some(wait)),
             other => other,
         }
     }
@@ -48,6 +63,7 @@ impl Failure {
     pub(super) fn sight(self) -> Answer {
         match self {
             Self::Throttled(wait) => Answer::Fault(Fault::Throttled(wait)),
+            Self::Unavailable(wait) => Answer::Fault(Fault::Throttled(Some(wait))),
             Self::NotSent(why) | Self::Lost(why) | Self::Refused(why) => {
                 Answer::Saw(Liveness::Unclear(why), Values::new())
             }
@@ -136,7 +152,7 @@ pub(super) async fn exchange(
     let wait = seconds(response.headers());
     match status {
         429 => return Err(Failure::Throttled(wait)),
-        503 if wait.is_some() => return Err(Failure::Throttled(wait)),
+        503 if let Some(wait) = wait => return Err(Failure::Unavailable(wait)),
         500.. => return Err(lost(Reason::Unexpected)),
         _ => {}
     }

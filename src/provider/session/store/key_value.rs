@@ -140,7 +140,8 @@ fn failure(error: &RedisError) -> Failure {
         let reason = if error.is_timeout() { Reason::Timeout } else { Reason::Reset };
         return Failure::Lost(reason.into());
     };
-    if PASSING.contains(&code) {
+    let full = error.detail().is_some_and(|said| said.contains("max number of clients"));
+    if full || PASSING.contains(&code) {
         return Fault::Throttled(None).into();
     }
     let reason = if code == "NOPERM" { Reason::ActorRefused } else { Reason::Refused };
