@@ -142,13 +142,21 @@ impl Running {
         }
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+        rustix::process::kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Ends it at once, in the middle of whatever it does.
     pub(crate) fn kill(mut self) {
-        assert!(self.child.try_wait().unwrap().is_none(), "it ended before\n{}", self.transcript());
+        assert!(!self.is_over(), "it ended before\n{}", self.transcript());
         self.signal(Signal::KILL);
         self.child.wait().unwrap();
     }

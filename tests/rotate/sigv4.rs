@@ -6,16 +6,27 @@ use reqwest::{Client, RequestBuilder};
 use sha2::{Digest as _, Sha256};
 
 const TYPE: &str = "application/x-www-form-urlencoded";
-const BODY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
+const WHO_AM_I: &str = "Action=GetCallerIdentity&Version=2011-06-15";
 
-/// `GetCallerIdentity`, which needs no permission, as "Signature Version 4" has it.
+/// `GetCallerIdentity`, which needs no permission.
 pub(crate) fn who_am_i(http: &Client, endpoint: &str, id: &str, secret: &str) -> RequestBuilder {
+    signed(http, endpoint, "sts", WHO_AM_I, (id, secret))
+}
+
+/// A form for a service, as "Signature Version 4" has it; the key is its id and its secret.
+pub(crate) fn signed(
+    http: &Client,
+    endpoint: &str,
+    service: &str,
+    body: &str,
+    (id, secret): (&str, &str),
+) -> RequestBuilder {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let host = endpoint.trim_start_matches("http://");
-    let scope = format!("{}/us-east-1/sts/aws4_request", &now[..8]);
+    let scope = format!("{}/us-east-1/{service}/aws4_request", &now[..8]);
     let signed = "content-type;host;x-amz-date";
     let headers = format!("content-type:{TYPE}\nhost:{host}\nx-amz-date:{now}\n");
-    let request = format!("POST\n/\n\n{headers}\n{signed}\n{}", hex(&Sha256::digest(BODY)));
+    let request = format!("POST\n/\n\n{headers}\n{signed}\n{}", hex(&Sha256::digest(body)));
     let to_sign = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{}", hex(&Sha256::digest(request)));
     let key =
         scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, part| code(&key, part));
@@ -24,7 +35,7 @@ pub(crate) fn who_am_i(http: &Client, endpoint: &str, id: &str, secret: &str) ->
         "AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={signed}, Signature={signature}"
     );
     let post = http.post(endpoint).header("content-type", TYPE).header("x-amz-date", now);
-    post.header("authorization", says).body(BODY)
+    post.header("authorization", says).body(body.to_owned())
 }
 
 fn code(key: &[u8], text: &str) -> Vec<u8> {
