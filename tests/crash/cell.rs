@@ -10,7 +10,7 @@ use crate::journal::{self, Kept, Write};
 use crate::outcome::Outcome;
 use crate::site::{Role, Site};
 
-const CONTAIN: [&str; 3] = ["--role", "mail-agent", "--deliver"];
+pub(crate) const CONTAIN: [&str; 3] = ["--role", "mail-agent", "--deliver"];
 
 /// Where a process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,9 @@ impl fmt::Display for Point {
 pub(crate) struct End {
     /// Without orphans that were revoked: they are of the crash alone.
     pub(crate) table: String,
-    old_alive: bool,
-    placed_alive: bool,
-    live: Option<usize>,
+    pub(crate) old_alive: bool,
+    pub(crate) placed_alive: bool,
+    pub(crate) live: Option<usize>,
     /// The role is marked in the inventory.
     marked: bool,
 }
@@ -106,21 +106,23 @@ pub(crate) fn cell(
         }
     }
     crossing.begin(None);
-    let outcome = match (done, journal::kept(&role.host)) {
-        (Some(outcome), _) if points.len() == 1 => {
-            let same = end_of(site, &role, &outcome) == undisturbed.end;
-            return if same { Became::Late } else { other(site, &role, &outcome, undisturbed) };
-        }
-        (Some(outcome), _) => outcome,
-        (None, Kept::Nothing) => role.host.rotate(&CONTAIN),
-        (None, Kept::Open(_)) => role.host.rotate(&["resume"]),
-        // It was over, and nobody had read its report.
-        (None, Kept::Closed(_)) => role.host.rotate(&["report"]),
-    };
-    if end_of(site, &role, &outcome) == undisturbed.end {
-        return Became::Same;
+    let late = done.is_some() && points.len() == 1;
+    let outcome = done.unwrap_or_else(|| taken_up(&role));
+    match end_of(site, &role, &outcome) == undisturbed.end {
+        true if late => Became::Late,
+        true => Became::Same,
+        false => other(site, &role, &outcome, undisturbed),
     }
-    other(site, &role, &outcome, undisturbed)
+}
+
+/// What was cut short goes on to its end.
+pub(crate) fn taken_up(role: &Role) -> Outcome {
+    match journal::kept(&role.host) {
+        Kept::Nothing => role.host.rotate(&CONTAIN),
+        Kept::Open(_) => role.host.rotate(&["resume"]),
+        // It was over, and nobody had read its report.
+        Kept::Closed(_) => role.host.rotate(&["report"]),
+    }
 }
 
 fn other(site: &dyn Site, role: &Role, outcome: &Outcome, wanted: &Undisturbed) -> Became {
@@ -134,7 +136,12 @@ fn other(site: &dyn Site, role: &Role, outcome: &Outcome, wanted: &Undisturbed) 
 }
 
 /// Runs it into its trap. How it ended, where it ended by itself.
-fn killed(role: &Role, crossing: &Crossing, arguments: &[&str], point: Point) -> Option<Outcome> {
+pub(crate) fn killed(
+    role: &Role,
+    crossing: &Crossing,
+    arguments: &[&str],
+    point: Point,
+) -> Option<Outcome> {
     crossing.begin(match point {
         Point::Turn(turn, side) => Some((turn, side)),
         _ => None,
@@ -163,7 +170,7 @@ fn killed(role: &Role, crossing: &Crossing, arguments: &[&str], point: Point) ->
     outcome.code.is_some().then_some(outcome)
 }
 
-fn end_of(site: &dyn Site, role: &Role, outcome: &Outcome) -> End {
+pub(crate) fn end_of(site: &dyn Site, role: &Role, outcome: &Outcome) -> End {
     let table = outcome.table();
     let lines = table.lines().filter(|line| *line != "  orphan, revoked true");
     let placed = site.placed(role);

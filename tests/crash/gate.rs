@@ -98,9 +98,9 @@ pub(crate) fn gate(upstream: u16, crossing: &Arc<Crossing>) -> u16 {
         for client in listener.incoming().map_while(Result::ok) {
             let crossing = Arc::clone(&crossing);
             thread::spawn(move || {
-                if let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], upstream)))
-                {
-                    join(&crossing, &client, &server);
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, upstream));
+                if let Ok(server) = TcpStream::connect(address) {
+                    join(&crossing, &client, &server, [upstream, port]);
                 }
             });
         }
@@ -111,11 +111,23 @@ pub(crate) fn gate(upstream: u16, crossing: &Arc<Crossing>) -> u16 {
 /// The turn that is under way on one connection; none once it was answered.
 type Turn = Mutex<Option<usize>>;
 
-fn join(crossing: &Crossing, client: &TcpStream, server: &TcpStream) {
+fn join(crossing: &Crossing, client: &TcpStream, server: &TcpStream, ports: [u16; 2]) {
     let (number, turn) = (crossing.client(), Turn::default());
+    let as_it_is = |_: &mut [u8]| {};
+    // A server that names itself, as an issuer does, is named by its gate.
+    let by_its_gate = |bytes: &mut [u8]| {
+        let [from, to] = ports.map(|port| format!("127.0.0.1:{port}").into_bytes());
+        if from.len() == to.len() {
+            for at in 0..bytes.len().saturating_sub(from.len() - 1) {
+                if bytes[at..].starts_with(&from) {
+                    bytes[at..at + to.len()].copy_from_slice(&to);
+                }
+            }
+        }
+    };
     thread::scope(|scope| {
         scope.spawn(|| {
-            pump(client, server, || {
+            pump(client, server, as_it_is, || {
                 let mut turn = turn.lock().unwrap();
                 if turn.is_some() {
                     return true;
@@ -124,7 +136,7 @@ fn join(crossing: &Crossing, client: &TcpStream, server: &TcpStream) {
                 turn.is_none_or(|turn| crossing.passes(number, turn, Side::Before))
             });
         });
-        pump(server, client, || {
+        pump(server, client, by_its_gate, || {
             let turn = turn.lock().unwrap().take();
             turn.is_none_or(|turn| crossing.passes(number, turn, Side::After))
         });
@@ -132,9 +144,15 @@ fn join(crossing: &Crossing, client: &TcpStream, server: &TcpStream) {
 }
 
 /// Passes on what `passes` lets through, until one side is gone.
-fn pump(mut from: &TcpStream, mut to: &TcpStream, passes: impl Fn() -> bool) {
+fn pump(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    written: impl Fn(&mut [u8]),
+    passes: impl Fn() -> bool,
+) {
     let mut bytes = [0; 16_384];
     while let Ok(length @ 1..) = from.read(&mut bytes) {
+        written(&mut bytes[..length]);
         if !passes() || to.write_all(&bytes[..length]).is_err() {
             break;
         }

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use rotate::journal::State;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use rustix::process::Pid;
 
@@ -24,12 +25,17 @@ pub(crate) enum Write {
     Close,
 }
 
-/// A lock that is held for longer is held by somebody who counts: a commit takes milliseconds.
-const HELD: Duration = Duration::from_millis(150);
+/// Who holds the lock and works for so long meanwhile is counting: a commit waits for its disk.
+const COUNTS: Duration = Duration::from_millis(150);
 
-/// Opens the file beside the run.
+/// The same where nobody says how long a process has worked.
+const HELD: Duration = Duration::from_secs(2);
+
+/// Opens the file beside the run. Its log stays as the run left it.
 pub(crate) fn open(host: &Host) -> Connection {
-    Connection::open(host.path("state/journal.sqlite")).unwrap()
+    let journal = Connection::open(host.path("state/journal.sqlite")).unwrap();
+    journal.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    journal
 }
 
 /// Sets the trap, in a state directory that is made for it.
@@ -60,7 +66,12 @@ pub(crate) fn spring(host: &Host, pid: Pid, mut over: impl FnMut() -> bool) -> b
             Ok(()) => since = None,
             Err(error) => {
                 assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy), "{error}");
-                if since.get_or_insert_with(Instant::now).elapsed() > HELD {
+                let (begun, worked) = *since.get_or_insert_with(|| (Instant::now(), work(pid)));
+                let counts = match (worked, work(pid)) {
+                    (Some(before), Some(now)) => now.saturating_sub(before) > COUNTS,
+                    _ => begun.elapsed() > HELD,
+                };
+                if counts {
                     end(pid);
                     return true;
                 }
@@ -69,6 +80,15 @@ pub(crate) fn spring(host: &Host, pid: Pid, mut over: impl FnMut() -> bool) -> b
         std::thread::sleep(Duration::from_millis(5));
     }
     false
+}
+
+/// How long a process has worked: its 14th field, in ticks of which Linux shows 100 a second.
+fn work(pid: Pid) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+    // Behind its name, which may hold anything.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks: u64 = fields.split(' ').nth(11)?.parse().ok()?;
+    Some(Duration::from_millis(ticks * 10))
 }
 
 /// Takes the trap away, where there was one.
