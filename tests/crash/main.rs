@@ -9,6 +9,7 @@ mod lab;
 #[expect(dead_code, reason = "not every question is asked here")]
 mod bench;
 mod cell;
+mod database;
 mod disk;
 mod docs;
 mod gate;
@@ -24,3 +25,4 @@ mod outcome;
 #[path = "../rotate/sigv4.rs"]
 mod sigv4;
 mod site;
+mod waits;

@@ -27,6 +27,13 @@ pub(crate) struct Role {
     pub(crate) old: String,
 }
 
+impl Role {
+    /// Of a server's only account.
+    pub(crate) fn new(host: Host, old: String) -> Self {
+        Self { host, account: String::new(), old }
+    }
+}
+
 /// A server.
 pub(crate) trait Site: Send + Sync {
     fn name(&self) -> &'static str;
@@ -47,7 +54,7 @@ pub(crate) trait Site: Send + Sync {
 pub(crate) const ALL: [fn(&Arc<Crossing>) -> Option<Box<dyn Site>>; 7] =
     [wordpress, redis, moto, express, django, oidc, verdaccio];
 
-fn host(entry: &str, files: &[(&str, String)]) -> Host {
+pub(crate) fn host(entry: &str, files: &[(&str, String)]) -> Host {
     let host = Host::new();
     for (name, text) in files {
         host.put(name, text);
@@ -265,7 +272,7 @@ secret   = {{ client_id = "dotenv:DIR/app.env#ID", secret = "dotenv:DIR/app.env#
         );
         let app = format!("ID={}\nSECRET={}\n", Oidc::CLIENT, Oidc::client_secret(Oidc::CLIENT));
         let host = host(&entry, &[(ENV, format!("TOKEN={old}\n")), ("app.env", app)]);
-        Role { host, account: String::new(), old }
+        Role::new(host, old)
     }
 
     fn placed(&self, role: &Role) -> String {
@@ -336,7 +343,7 @@ secret   = "file:DIR/desk.key"
             self.0.database.display()
         );
         let files = [(ENV, format!("DESK={old}\n")), ("desk.key", Django::password("mail"))];
-        Role { host: host(&entry, &files), account: String::new(), old }
+        Role::new(host(&entry, &files), old)
     }
 
     fn placed(&self, role: &Role) -> String {
@@ -426,7 +433,7 @@ secret   = "file:DIR/shop.key"
         );
         let keys = [("sweeper.key", "swept".to_owned()), ("shop.key", Express::password("mail"))];
         let files = [[("shop.cookie", old.clone())].as_slice(), &keys].concat();
-        Role { host: host(&entry, &files), account: String::new(), old }
+        Role::new(host(&entry, &files), old)
     }
 
     fn placed(&self, role: &Role) -> String {
@@ -557,7 +564,7 @@ secret   = "file:DIR/admin.password"
             self.0.user, self.1
         );
         let files = [(ENV, format!("BLOG={old}\n")), ("admin.password", self.0.admin.clone())];
-        Role { host: host(&entry, &files), account: String::new(), old }
+        Role::new(host(&entry, &files), old)
     }
 
     fn placed(&self, role: &Role) -> String {
