@@ -25,7 +25,8 @@ impl Scene<'_> {
                 kind: self.kind.kind.clone(),
             }),
             Purpose::Baseline(layer) => {
-                let hasty = self.plan.mode.contains();
+                // The second look is one that the revocation cannot do without.
+                let hasty = self.plan.mode.contains() && machine.looks.0 <= 1;
                 let deadline = if hasty { BASELINE_MS } else { DEADLINE_MS };
                 self.use_it(machine, *layer, self.party(machine, "old").ok()?, deadline)
             }

@@ -226,7 +226,8 @@ impl Scene<'_> {
         if later { Ready::Later } else { Ready::Now }
     }
 
-    fn knows(&self, machine: &Machine, verb: Verb, name: &str) -> bool {
+    /// Whether a public value that a call needs is there.
+    pub(super) fn knows(&self, machine: &Machine, verb: Verb, name: &str) -> bool {
         const ALWAYS: [&str; 5] = ["label", "scopes", "grace", "random", "base"];
         let head = name.split('.').next().unwrap_or(name);
         let side = if makes(verb) { &machine.new } else { &machine.old };

@@ -103,7 +103,7 @@ impl Machine {
         Flow::Next
     }
 
-    fn look_at_old(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) {
+    pub(super) fn look_at_old(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) {
         if self.look != Try::Todo {
             return;
         }
