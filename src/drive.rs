@@ -258,8 +258,8 @@ impl<'w> Driver<'w> {
 
     /// When a run with a `--wait` leaves for good.
     fn leaves_at(&self) -> Option<Instant> {
-        let wait = self.run.plan().wait_ms.filter(|_| !self.left)?;
-        Some(self.instant(Time(wait)) + LAST_ANSWERS)
+        let leaves = self.run.leaves_at().filter(|_| !self.left)?;
+        Some(self.instant(leaves) + LAST_ANSWERS)
     }
 
     /// Nobody knows whether what is still on its way happened, and the report says so. What may
@@ -314,6 +314,10 @@ impl<'w> Driver<'w> {
     }
 
     fn believe_all(&mut self, at: Time, wall: Wall, written: Written) -> Result<(), DriveError> {
+        // Before what could not be written: nothing may be made because of that.
+        if self.journal_lost && !self.run.lost_its_journal() {
+            self.believe(at, Event { wall, what: What::Told(Told::JournalLost) })?;
+        }
         for (mut event, mut brought) in written {
             if self.journal_lost {
                 lose_new(&mut event, &mut brought);
@@ -322,9 +326,6 @@ impl<'w> Driver<'w> {
                 self.vault.insert(SecretId::from(id), parts);
             }
             self.believe(at, event)?;
-        }
-        if self.journal_lost && !self.run.lost_its_journal() {
-            self.believe(at, Event { wall, what: What::Told(Told::JournalLost) })?;
         }
         Ok(())
     }

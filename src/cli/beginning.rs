@@ -69,7 +69,8 @@ impl Session {
         if let Some(given) = given {
             world = world.with_store(GivenStore::SCHEME, Arc::new(given));
         }
-        let told = forwarding(&mut told, !state.is_durable());
+        let lost = (!state.is_durable()).then_some(Told::JournalLost);
+        let told = forwarding(&mut told, lost);
         let telling = Telling::new(watch);
         history.close_interrupted(&state, began);
         if mode.contains() {

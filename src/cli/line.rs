@@ -222,20 +222,16 @@ impl Session {
             terminal::say(&format!("warning: {notice}"));
         }
         let context = context(&header)?;
-        let mut plan = plan(&header)?;
+        let plan = plan(&header)?;
         self.refuse_other_release(&header, &context)?;
-        if let Some(wait) = wait {
-            let until = events.last().map_or(0, |(at, _)| at.0);
-            let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            plan.wait_ms = Some(until.saturating_add(wait));
-        }
         let roles: Vec<String> = plan.roles.iter().map(|role| role.name.clone()).collect();
         let holder = Holder::here(run, plan.mode.word(), wall());
         let _locks =
             state.lock_all(&roles, &holder).map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(run, &journal.first());
         let world = self.world(state, &plan, &context, watch)?;
-        let told = forwarding(&mut told, false);
+        let wait = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let told = forwarding(&mut told, wait.map(Told::Wait));
         let telling = Telling::new(watch);
         let run = Run::new(plan);
         let driven = drive::resume(run, events, journal, &world, told, &telling).await;
@@ -344,14 +340,14 @@ impl Session {
     }
 }
 
-/// Passes on what is told; without a journal that is the first thing to be said.
+/// Passes on what is told, after this.
 pub(super) fn forwarding(
     told: &mut UnboundedReceiver<Told>,
-    lost: bool,
+    first: Option<Told>,
 ) -> UnboundedReceiver<Told> {
     let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
-    if lost {
-        let _ = tell.send(Told::JournalLost);
+    if let Some(first) = first {
+        let _ = tell.send(first);
     }
     let mut from = std::mem::replace(told, tokio::sync::mpsc::unbounded_channel().1);
     tokio::spawn(async move {

@@ -290,6 +290,8 @@ pub enum Told {
     Stop,
     /// A step left to a person is done, for this credential.
     HandDone(Subject),
+    /// Leave so many milliseconds from now with what is known by then, whatever the plan said.
+    Wait(u64),
     /// The journal can no longer be written: make nothing, go on revoking.
     JournalLost,
 }

@@ -198,7 +198,9 @@ impl Progress {
                 step: step(&call.task),
                 outcome: outcome(answer),
             },
-            (What::Answered(..), None) | (What::Tick, _) => return None,
+            (What::Answered(..), None) | (What::Tick | What::Told(Told::Wait(_)), _) => {
+                return None;
+            }
         };
         Some(Self { at: Stamp(event.wall), elapsed_ms: at.0, what })
     }

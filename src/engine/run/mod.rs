@@ -105,7 +105,8 @@ pub struct Run {
     pub(super) resumed: u32,
     pub(super) stopping: bool,
     pub(super) journal_lost: Option<Wall>,
-    /// From when on `--wait` counts.
+    /// When it leaves with what is known by then, and from when on that counts.
+    wait_ms: Option<u64>,
     wait_from: Time,
     left: bool,
 }
@@ -125,7 +126,6 @@ impl Run {
             tally: Tally::of(&plan),
             known: known.map(|(id, all)| (id.clone(), all.iter().cloned().collect())).collect(),
             machines,
-            plan,
             sights: BTreeMap::new(),
             queue: Queue::default(),
             outstanding: BTreeMap::new(),
@@ -140,6 +140,8 @@ impl Run {
             resumed: 0,
             stopping: false,
             journal_lost: None,
+            wait_ms: plan.wait_ms,
+            plan,
             wait_from: Time(0),
             left: false,
         }
@@ -216,6 +218,7 @@ impl Run {
                 self.journal_lost.get_or_insert(self.wall);
                 self.dirty.extend(subjects(self.machines.len()));
             }
+            What::Told(Told::Wait(ms)) => (self.wait_ms, self.wait_from) = (Some(ms), self.now),
         }
         self.settle();
         Ok(())
@@ -269,10 +272,15 @@ impl Run {
         }
     }
 
+    /// When it leaves, or left, with what is known by then; none where it is not to.
+    pub fn leaves_at(&self) -> Option<Time> {
+        Some(self.wait_from.plus(self.wait_ms?))
+    }
+
     /// When a tick is due, rounded up so that ticks cost at most 50 writes a second.
     pub fn wake(&self) -> Option<Time> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let wait = self.plan.wait_ms.filter(|_| !self.left).map(|ms| self.wait_from.plus(ms));
+        let wait = self.leaves_at().filter(|_| !self.left);
         let first = [timer, self.queue.wake(), wait].into_iter().flatten().min()?;
         let at = first.max(self.now.plus(1));
         Some(Time(at.0.div_ceil(WAKE_MS).saturating_mul(WAKE_MS)))
@@ -347,10 +355,7 @@ impl Run {
             }
             self.dirty.insert(subject);
         }
-        if let Some(wait) = self.plan.wait_ms
-            && self.now >= self.wait_from.plus(wait)
-            && !self.left
-        {
+        if self.leaves_at().is_some_and(|at| self.now >= at) && !self.left {
             self.leave_all();
         }
         while let Some(subject) = self.dirty.pop_first() {

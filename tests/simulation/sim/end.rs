@@ -1,0 +1,176 @@
+//! What must hold when all is quiet; and what other people do meanwhile.
+
+use std::collections::BTreeSet;
+
+use rotate::engine::call::Subject;
+use rotate::engine::report::{Mode, NewState, Report, StrangerState, Verdict};
+use rotate::journal::Journal;
+
+use super::outside::{Inner, Outside, text};
+use super::site::By;
+use super::story::Story;
+
+/// A run is over, all faults have stopped, and it was looked at once more: `first` is what the run
+/// said, `last` what the look said.
+pub(crate) fn of_all(story: &Story<'_>, mode: Mode, first: &Report, last: &Report) {
+    let bytes = new_ones(story, &first.run);
+    let inner = &mut *story.outside.lock();
+    count(inner, last);
+    no_false_alive_at_rest(inner, last);
+    no_orphan(inner, first, &bytes);
+    no_secret_lost(inner, first, &bytes);
+    if first.exit_code == 0 {
+        zero_means_zero(inner, first, mode);
+    }
+}
+
+fn count(inner: &mut Inner, report: &Report) {
+    for one in &report.credentials {
+        match one.old.verdict {
+            Verdict::Dead => inner.totals.dead += 1,
+            Verdict::AlreadyDead => inner.totals.already_dead += 1,
+            Verdict::Alive => inner.totals.alive += 1,
+            _ => inner.totals.other_verdicts += 1,
+        }
+    }
+}
+
+/// `alive` is said only of what a probe would be accepted for.
+fn no_false_alive_at_rest(inner: &mut Inner, report: &Report) {
+    for (number, one) in (0..).zip(&report.credentials) {
+        let Some(old) = inner.watch.olds.get(&Subject(number)).cloned() else { continue };
+        if one.old.verdict == Verdict::Alive && !inner.lives(&old) {
+            let why = &one.old.why;
+            inner.watch.broken("no_false_alive_at_rest", || format!("{} is dead: {why}", one.id));
+        }
+        if one.old.verdict == Verdict::Dead && inner.lives(&old) {
+            let why = &one.old.why;
+            inner.watch.broken("no_false_dead", || format!("{}, at rest: {why}", one.id));
+        }
+    }
+}
+
+/// Whatever a run made and lives is what the report says it is, or is named in it.
+fn no_orphan(inner: &mut Inner, report: &Report, held: &BTreeSet<String>) {
+    let now = inner.now();
+    let named: BTreeSet<&str> = report
+        .credentials
+        .iter()
+        .flat_map(|one| {
+            let orphans = one.orphans.iter().map(|orphan| orphan.handle.as_str());
+            let strangers = one.strangers.iter().map(|stranger| stranger.handle.as_str());
+            orphans.chain(strangers).chain(one.new.handle.as_deref())
+        })
+        .collect();
+    let told = report.credentials.iter().any(|one| {
+        one.todo.iter().any(|todo| todo.action.contains("rotate-") || todo.what.contains("lost"))
+    });
+    let placed: BTreeSet<&String> = inner.places.values().collect();
+    let lost = inner.sites.iter().flat_map(|site| &site.keys).find(|key| {
+        key.by == By::Us
+            && key.lives(now)
+            && key.revoked.is_none()
+            && !named.contains(key.handle.as_str())
+            && !held.contains(&key.secret)
+            && !placed.contains(&key.secret)
+            && !told
+    });
+    if let Some(key) = lost {
+        let (handle, label) = (key.handle.clone(), key.label.clone());
+        inner.watch.broken("no_orphan", || format!("{handle} ({label:?}) is nobody's"));
+    }
+}
+
+/// What the report says is held is held, and works; what it says is delivered is in its place.
+fn no_secret_lost(inner: &mut Inner, report: &Report, held: &BTreeSet<String>) {
+    if report.journal_lost_at.is_some() {
+        return;
+    }
+    let now = inner.now();
+    for one in &report.credentials {
+        let holds =
+            matches!(one.new.state, NewState::Held | NewState::Escrowed | NewState::Delivered);
+        let Some(handle) = one.new.handle.as_ref().filter(|_| holds) else { continue };
+        let secrets: Vec<String> = inner
+            .sites
+            .iter()
+            .flat_map(|site| &site.keys)
+            .filter(|key| key.handle == *handle && key.by == By::Us && key.lives(now))
+            .map(|key| key.secret.clone())
+            .collect();
+        let kept = |secret: &String| {
+            held.contains(secret) || inner.places.values().any(|place| place == secret)
+        };
+        if !secrets.is_empty() && !secrets.iter().any(kept) {
+            let (id, state) = (one.id.clone(), one.new.state);
+            inner.watch.broken("no_secret_lost", || format!("{id} is {state:?} as {handle}"));
+        }
+    }
+}
+
+/// Nothing is left for anyone: nothing burned works, and nothing unknown lives that a list shows.
+fn zero_means_zero(inner: &mut Inner, report: &Report, mode: Mode) {
+    let now = inner.now();
+    for (number, one) in (0..).zip(&report.credentials) {
+        let Some(old) = inner.watch.olds.get(&Subject(number)).cloned() else { continue };
+        let session = inner.sites.iter().any(|site| site.sessions.contains(&old));
+        if inner.lives(&old) || (session && mode != Mode::Rehearse) {
+            let id = one.id.clone();
+            inner.watch.broken("no_false_dead", || format!("exit code 0, and {id} works"));
+        }
+    }
+    let strangers = report.credentials.iter().flat_map(|one| &one.strangers);
+    if strangers.clone().any(|stranger| stranger.state == StrangerState::Untouched) {
+        inner.watch.broken("no_false_dead", || format!("exit code 0, and a stranger, {now}"));
+    }
+}
+
+/// The bytes that the journal of a run keeps.
+fn new_ones(story: &Story<'_>, run: &str) -> BTreeSet<String> {
+    let opened = Journal::open(&story.lab.state, run).and_then(|(journal, ..)| journal.secrets());
+    opened.map(|all| all.iter().map(|(_, parts)| text(parts)).collect()).unwrap_or_default()
+}
+
+/// A restore: what it says is delivered lies in its place, and works.
+pub(crate) fn of_restore(story: &Story<'_>, report: &Report) {
+    let inner = &mut *story.outside.lock();
+    for one in &report.credentials {
+        if one.new.state != NewState::Delivered {
+            continue;
+        }
+        let dead =
+            one.new.delivered.iter().find(|placed| {
+                inner.places.get(&placed.to).is_none_or(|secret| !inner.lives(secret))
+            });
+        if let Some(placed) = dead.map(|placed| placed.to.clone()) {
+            let id = one.id.clone();
+            inner.watch.broken("delivered_is_live", || format!("{id} in {placed} is dead"));
+        }
+    }
+}
+
+/// Somebody who holds the burned ones makes a key of their own with one that still works.
+pub(crate) fn attacker(outside: &Outside, site: usize) {
+    let inner = &mut *outside.lock();
+    let (now, stamp) = (inner.now(), inner.stamp());
+    let burned: Vec<String> = inner.watch.olds.values().cloned().collect();
+    let Some(site) = inner.sites.get_mut(site) else { return };
+    let works = burned
+        .iter()
+        .filter_map(|old| site.key(old))
+        .find(|key| key.lives(now) && matches!(key.kind.as_str(), "key" | "parent" | "minter"));
+    if let Some((kind, owner)) = works.map(|key| (key.kind.clone(), key.owner.clone())) {
+        site.make(&kind, &owner, By::Attacker, Some("backup".to_owned()), stamp, None);
+        inner.totals.attackers += 1;
+    }
+}
+
+/// Another responder, of another installation, makes a key of theirs.
+pub(crate) fn responder(outside: &Outside, site: usize) {
+    let inner = &mut *outside.lock();
+    let stamp = inner.stamp();
+    let Some(site) = inner.sites.get_mut(site) else { return };
+    let label = Some("rotate-theirs-r9-1".to_owned());
+    site.make("key", "c0", By::Responder, label, stamp, None);
+    inner.totals.responders += 1;
+}
