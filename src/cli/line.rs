@@ -75,7 +75,12 @@ impl Session {
     /// A contain revokes even where nothing can be written.
     pub(super) fn open_state(&self, contain: bool) -> Result<State, Failure> {
         match State::open(&self.state) {
-            Ok(state) => Ok(state),
+            Ok(state) => {
+                if let Some(notice) = state.notice() {
+                    terminal::say(&format!("warning: {notice}"));
+                }
+                Ok(state)
+            }
             Err(error) if contain => {
                 terminal::say(&format!("warning: no journal can be kept: {}", causes(&error)));
                 terminal::say("warning: nothing is issued; what can be revoked is revoked");

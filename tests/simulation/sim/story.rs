@@ -235,9 +235,6 @@ impl<'a> Story<'a> {
         let options = self.options(mode, &history);
         let mut plan = self.bench.plan(mode, &options).ok()?;
         plan.take_over(&history.leftovers);
-        if !options.deliver {
-            plan.withhold_from_contained();
-        }
         let driving = self.drives(plan, &history)?;
         if mode.contains() {
             let mark = Mark { since: None, because: None, run: Some(driving.0.clone()) };
