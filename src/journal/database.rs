@@ -63,11 +63,17 @@ CREATE TABLE contained (
 ";
 
 /// Came later, and changes nothing of the above: a journal without it is as good.
-const OPENINGS: &str = "
+const ADDITIONS: &str = "
 CREATE TABLE IF NOT EXISTS opening (
     n INTEGER PRIMARY KEY,
     json TEXT NOT NULL,
     hash BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS data_key (
+    run TEXT NOT NULL,
+    id BLOB NOT NULL,
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (run, id)
 ) STRICT;
 ";
 
@@ -94,7 +100,7 @@ impl Database {
         if empty {
             create_schema(&mut connection).map_err(damaged)?;
         }
-        connection.execute_batch(OPENINGS).map_err(damaged)?;
+        connection.execute_batch(ADDITIONS).map_err(damaged)?;
         Ok(Self::of(connection))
     }
 
@@ -103,7 +109,7 @@ impl Database {
         let failed = |source| StateError::Database { path: ":memory:".into(), source };
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         create_schema(&mut connection).map_err(failed)?;
-        connection.execute_batch(OPENINGS).map_err(failed)?;
+        connection.execute_batch(ADDITIONS).map_err(failed)?;
         Ok(Self::of(connection))
     }
 
