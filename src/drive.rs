@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::{JoinError, JoinHandle};
-use tokio::time;
+use tokio::sync::oneshot;
+use tokio::time::{self, Instant};
 
 use crate::engine::call::{
     Answer, Call, CallId, Event, Fault, Reason, Request, SecretId, Subject, Task, Time, Told, Verb,
@@ -26,9 +26,13 @@ use crate::secret::Parts;
 use crate::vault::Vault;
 use crate::world::{self, Made, World};
 
+mod history;
 mod watch;
 
+pub use history::{History, Past};
 pub use watch::{Events, Nobody, Observer, Watcher, watch};
+
+pub use crate::world::wall;
 
 /// How often the journal's inbox is read: a person who typed `rotate done` waits a second.
 const INBOX: Duration = Duration::from_secs(1);
@@ -167,7 +171,9 @@ type Batch = Vec<(What, Option<(CallId, Parts)>)>;
 
 type Written = Vec<(Event, Option<(CallId, Parts)>)>;
 
-type Write = JoinHandle<(Written, Result<(), JournalError>)>;
+type Done = (Written, Result<(), JournalError>);
+
+type Write = oneshot::Receiver<Done>;
 
 /// A batch on its way to the disk; the batch itself where there is no journal any more.
 struct Writing {
@@ -359,14 +365,14 @@ impl<'w> Driver<'w> {
 
     /// Begins one durable write for the whole batch.
     fn write(&self, batch: Batch) -> Writing {
-        let (at, wall) = (self.now(), wall());
+        let (at, wall) = (self.now(), self.world.wall());
         let events = batch.into_iter().map(|(what, brought)| (Event { wall, what }, brought));
         let batch: Written = events.collect();
         if self.journal_lost {
             return Writing { at, wall, write: Err(batch) };
         }
         let journal = Arc::clone(&self.journal);
-        let write = tokio::task::spawn_blocking(move || {
+        let write = self.beside(move || {
             let entries: Vec<Entry<'_>> = batch
                 .iter()
                 .map(|(event, brought)| Entry {
@@ -407,7 +413,7 @@ impl<'w> Driver<'w> {
 
     /// A disk takes as long as a near server: what is under way goes on while it writes. Its
     /// answers wait for their own batch.
-    async fn meanwhile<T>(&mut self, mut write: JoinHandle<T>) -> Result<T, JoinError> {
+    async fn meanwhile(&mut self, mut write: Write) -> Result<Done, oneshot::error::RecvError> {
         loop {
             tokio::select! {
                 biased;
@@ -419,6 +425,16 @@ impl<'w> Driver<'w> {
         }
     }
 
+    /// What blocks is done elsewhere; nothing comes of what panics.
+    fn beside<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (done, result) = oneshot::channel();
+        self.world.beside(Box::new(move || drop(done.send(job()))));
+        result
+    }
+
     /// The old ones that are proved dead need no proof any more. A run that was stopped is not
     /// over: a resume needs all it had.
     async fn forget_what_is_dead(&mut self) {
@@ -427,7 +443,7 @@ impl<'w> Driver<'w> {
         }
         let forget = self.run.secrets_no_longer_needed();
         let journal = Arc::clone(&self.journal);
-        let forgetting = tokio::task::spawn_blocking(move || {
+        let forgetting = self.beside(move || {
             let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
             journal.append(&[], &forget)
         });
@@ -444,7 +460,7 @@ impl<'w> Driver<'w> {
 
 async fn sleep_until(at: Option<Instant>) {
     match at {
-        Some(at) => time::sleep_until(at.into()).await,
+        Some(at) => time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
@@ -465,9 +481,4 @@ fn answered((id, made): (CallId, Made)) -> (What, Option<(CallId, Parts)>) {
 /// The clock that providers are given: milliseconds since 1970, UTC.
 pub fn clock() -> Arc<dyn Fn() -> i64 + Send + Sync> {
     Arc::new(|| wall().0)
-}
-
-/// This instant, for reports and journals.
-pub fn wall() -> Wall {
-    Wall(jiff::Timestamp::now().as_millisecond())
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::child::{self, Environment};
 use crate::engine::call::{
     Answer, Call, CallId, Delivery, Fault, Holding, Liveness, PlaceState, Placed, Reason, Request,
-    RoleIndex, Task, Values, Verb, Why,
+    RoleIndex, Task, Values, Verb, Wall, Why,
 };
 use crate::engine::capability::{Part, PartType};
 use crate::engine::plan::Plan;
@@ -61,6 +61,25 @@ pub trait World: Send + Sync {
     /// Makes one call; it always answers. The bytes it brings are the caller's to put into the
     /// vault: it is only read from here.
     async fn make(&self, id: CallId, call: &Call, vault: &Vault) -> Made;
+
+    /// The clock on the wall.
+    fn wall(&self) -> Wall {
+        wall()
+    }
+
+    /// Runs what blocks, the journal's writes, without holding up the calls under way. Jobs of one
+    /// run come one after another.
+    fn beside(&self, job: Job) {
+        drop(tokio::task::spawn_blocking(job));
+    }
+}
+
+/// Something that blocks. One that is dropped instead of run is a disk that was lost.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// This instant, for reports and journals.
+pub fn wall() -> Wall {
+    Wall(jiff::Timestamp::now().as_millisecond())
 }
 
 /// Finds a provider by its id in the run.

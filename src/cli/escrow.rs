@@ -13,11 +13,11 @@ use serde::Serialize;
 
 use super::args::{Format, Log, Output, State as StateDir};
 use super::failure::Failure;
-use super::history::Past;
 use super::line::{own, wall};
 use super::session::Session;
 use super::terminal;
 use super::{exit, run, table};
+use crate::drive::Past;
 use crate::engine::call::{SecretId, Wall};
 use crate::engine::plan::{Earlier, KnownSide};
 use crate::engine::report::{Stamp, Verdict};

@@ -8,15 +8,14 @@ use zeroize::Zeroizing;
 
 use super::ending::finish;
 use super::failure::Failure;
-use super::history::{History, Past};
 use super::locking::{self, Locked, follow};
 use super::prepare::{self, Context, Places, Prepared};
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
 use super::terminal;
-use crate::drive;
 pub(super) use crate::drive::wall;
+use crate::drive::{self, History, Past};
 use crate::engine::call::{Subject, Told, Wall};
 use crate::engine::outline::Outline;
 use crate::engine::plan::{Options, Plan};

@@ -20,7 +20,6 @@ mod ending;
 mod escrow;
 mod exit;
 mod failure;
-mod history;
 mod human;
 mod init;
 mod line;

@@ -9,13 +9,12 @@ use zeroize::Zeroizing;
 
 use super::args::Only;
 use super::failure::Failure;
-use super::history::History;
 use super::progress::Watch;
 use super::session::{Intent, Session};
 use super::terminal::{self, Look};
 use super::unlisted::{self, Looked};
 use crate::child::Environment;
-use crate::drive;
+use crate::drive::{self, History};
 use crate::engine::in_words;
 use crate::engine::plan::{Options, Plan, PlanError};
 use crate::engine::report::Mode;
@@ -97,12 +96,9 @@ pub(crate) async fn prepare(
         known.map(|provider| provider.hosts.clone()).unwrap_or_default()
     };
     let summary = Summary::new(&inventory, intent.roles.iter().map(String::as_str), hosts);
-    let history = History::of(state, intent);
-    let changed = history
-        .summary
-        .as_ref()
-        .map(|before| inventory::changes(before, &summary))
-        .unwrap_or_default();
+    let history = History::of(state, intent.mode, &intent.roles);
+    let before = listed_before(&history);
+    let changed = before.map(|before| inventory::changes(&before, &summary)).unwrap_or_default();
     let options = options(intent, state, &history, changed);
     let make = match intent.mode {
         Mode::Contain | Mode::RevokeOnly => Plan::contain,
@@ -131,6 +127,20 @@ pub(crate) async fn prepare(
         because: intent.because.clone(),
     };
     Ok(Prepared { plan, context, history, looked, warnings })
+}
+
+/// What the inventory listed for each role at its own last run; none if no role had one.
+fn listed_before(history: &History) -> Option<Summary> {
+    let mut all: Option<Summary> = None;
+    for (role, details) in &history.details {
+        let context: Context = serde_json::from_value(details.clone()).unwrap_or_default();
+        let (mut before, all) = (context.summary, all.get_or_insert_default());
+        all.roles.extend(before.roles.remove_entry(role));
+        for (provider, hosts) in before.hosts {
+            all.hosts.entry(provider).or_default().extend(hosts);
+        }
+    }
+    all
 }
 
 /// The same intent, of every role that it comes to.

@@ -15,12 +15,12 @@ use zeroize::Zeroizing;
 
 use super::args::{Output, Pace, State};
 use super::failure::Failure;
-use super::history::History;
 use super::prepare::{self, Context, Prepared};
 use super::progress::Watch;
 use super::session::Session;
 use super::terminal::{self, Look};
 use super::{outline, run, signals};
+use crate::drive::History;
 use crate::engine::plan::Options;
 use crate::given;
 use crate::journal;

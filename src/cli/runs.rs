@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::args::{Format, Output, State as StateDir};
 use super::failure::Failure;
-use super::history::Past;
 use super::line::own;
 use super::run;
 use super::session::Session;
 use super::table;
 use super::terminal::Look;
+use crate::drive::Past;
 use crate::engine::report::{Report, Stamp, Timings};
 use crate::journal::{RunSummary, State};
 

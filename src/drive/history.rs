@@ -1,102 +1,92 @@
-//! What earlier runs know of the roles of this one.
+//! What earlier runs know of the roles of a new one, and what they left behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::prepare::Context;
-use super::session::Intent;
-use crate::drive;
+use super::replay;
 use crate::engine::call::{Identity, SecretId, Wall};
 use crate::engine::leftover::Leftover;
 use crate::engine::plan::{Earlier, KnownSide, Plan};
 use crate::engine::report::Mode;
 use crate::engine::run::Run;
-use crate::inventory::Summary;
 use crate::journal::{Adopted, Header, Journal, State};
 
 /// Facts of earlier runs, and the secrets they held.
 #[derive(Default)]
-pub(crate) struct History {
-    /// By credential id, secrets named as this run will know them.
-    pub(crate) facts: BTreeMap<String, Earlier>,
-    /// Those secrets.
-    pub(crate) adopted: Vec<Adopted>,
+#[non_exhaustive]
+pub struct History {
+    /// For [`crate::engine::plan::Options::earlier`]: by credential id, secrets named as the new
+    /// run will know them.
+    pub facts: BTreeMap<String, Earlier>,
+    /// Those secrets, for [`Journal::begin`].
+    pub adopted: Vec<Adopted>,
     /// Roles that are marked contained in the state directory.
-    pub(crate) contained: Vec<String>,
+    pub contained: Vec<String>,
     /// Handles that earlier runs issued, by provider.
-    pub(crate) issued: BTreeMap<String, Vec<String>>,
-    /// What the inventory listed at the last run.
-    pub(crate) summary: Option<Summary>,
-    /// What interrupted runs of these roles left behind.
-    pub(crate) leftovers: Vec<Leftover>,
+    pub issued: BTreeMap<String, Vec<String>>,
+    /// What the header of each role's own last run says beside its plan.
+    pub details: Vec<(String, serde_json::Value)>,
+    /// For [`Plan::take_over`]: what interrupted runs of these roles left behind.
+    pub leftovers: Vec<Leftover>,
     /// Those runs.
-    pub(crate) interrupted: Vec<String>,
+    pub interrupted: Vec<String>,
     /// Credentials of earlier runs that were looked at, by run: one run may be the last of several
     /// roles.
     seen: BTreeSet<(String, String)>,
 }
 
 /// A run read back from its journal.
-pub(crate) struct Past {
-    pub(crate) journal: Journal,
-    pub(crate) header: Header,
-    pub(crate) run: Run,
+#[non_exhaustive]
+pub struct Past {
+    /// Its journal.
+    pub journal: Journal,
+    /// Record 0.
+    pub header: Header,
+    /// All that its events came to.
+    pub run: Run,
 }
 
 impl Past {
     /// Reads a run and replays it; none where its journal cannot be used by this release.
-    pub(crate) fn read(state: &State, run: &str) -> Option<Self> {
+    pub fn read(state: &State, run: &str) -> Option<Self> {
         let (journal, header, events) = Journal::open(state, run).ok()?;
         let plan: Plan = serde_json::from_value(header.plan.clone()).ok()?;
         let mut run = Run::new(plan);
-        drive::replay(&mut run, events).ok()?;
+        replay(&mut run, events).ok()?;
         Some(Self { journal, header, run })
     }
 }
 
 impl History {
-    /// What is known of the intent's roles. What cannot be read is not known.
-    pub(crate) fn of(state: &State, intent: &Intent) -> Self {
+    /// What is known of these roles, for a new run of this mode. What cannot be read is not known.
+    pub fn of(state: &State, mode: Mode, roles: &[String]) -> Self {
         let mut history = Self::default();
-        let modes: &[&str] = match intent.mode {
+        let modes: &[&str] = match mode {
             Mode::Restore => &["contain", "revoke-only", "restore"],
             _ => &[],
         };
-        for role in &intent.roles {
+        for role in roles {
             if state.contained(role).ok().flatten().is_some() {
                 history.contained.push(role.clone());
             }
             let Ok(Some(last)) = state.latest(role, modes) else { continue };
             let Some(past) = Past::read(state, &last.run) else { continue };
-            let context: Context =
-                serde_json::from_value(past.header.details.clone()).unwrap_or_default();
-            history.compare_with(role, context.summary);
+            history.details.push((role.clone(), past.header.details.clone()));
             for (provider, handle) in issued(&past.run) {
                 history.issued.entry(provider).or_default().push(handle);
             }
-            let concerns = history.unseen(&past, role, &intent.roles);
-            history.adopt_some(&past, intent.mode == Mode::Restore, &concerns);
-            if intent.mode.contains() && last.closed.is_some() {
+            let concerns = history.unseen(&past, role, roles);
+            history.adopt_some(&past, mode == Mode::Restore, &concerns);
+            if mode.contains() && last.closed.is_some() {
                 history.take_held(&past, &concerns);
             }
         }
         for (provider, handle) in state.issued_handles().unwrap_or_default() {
             history.issued.entry(provider).or_default().push(handle);
         }
-        if intent.mode.contains() {
-            history.take_interrupted(state, &intent.roles);
+        if mode.contains() {
+            history.take_interrupted(state, roles);
         }
         history
-    }
-
-    /// What the inventory listed for this role at its own last run.
-    fn compare_with(&mut self, role: &str, before: Summary) {
-        let summary = self.summary.get_or_insert_default();
-        if let Some(listed) = before.roles.get(role) {
-            summary.roles.insert(role.to_owned(), listed.clone());
-        }
-        for (provider, hosts) in before.hosts {
-            summary.hosts.entry(provider).or_default().extend(hosts);
-        }
     }
 
     /// Credentials that this run is the last word on: those of this role, and of roles that are
@@ -152,7 +142,7 @@ impl History {
     }
 
     /// Ends the journals of the runs that this one has taken in.
-    pub(crate) fn close_interrupted(&self, state: &State, now: Wall) {
+    pub fn close_interrupted(&self, state: &State, now: Wall) {
         for run in &self.interrupted {
             let Some(mut past) = Past::read(state, run) else { continue };
             let mut report = past.run.report();
@@ -166,7 +156,7 @@ impl History {
     }
 
     /// Takes the facts of one run; its secrets only where this run will use them.
-    pub(crate) fn adopt(&mut self, past: &Past, with_secrets: bool) {
+    pub fn adopt(&mut self, past: &Past, with_secrets: bool) {
         let all = past.run.plan().credentials.iter().map(|planned| planned.id.clone()).collect();
         self.adopt_some(past, with_secrets, &all);
     }
