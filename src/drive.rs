@@ -160,7 +160,7 @@ struct Driver<'w> {
     making: FuturesUnordered<Making<'w>>,
     /// Answered while the last batch was written: the next one begins with them.
     early: Vec<(CallId, Made)>,
-    calls: BTreeMap<CallId, Call>,
+    calls: BTreeMap<CallId, Arc<Call>>,
     /// Of these it was told how a person ends them.
     by_hand: BTreeSet<Subject>,
     /// Nothing on its way is waited for any more, but what may bring a new credential.
@@ -336,7 +336,7 @@ impl<'w> Driver<'w> {
             What::Answered(id, _) => self.calls.remove(id),
             _ => None,
         };
-        let progress = Progress::of(&self.run, at, &event, call.as_ref());
+        let progress = Progress::of(&self.run, at, &event, call.as_deref());
         let wall = event.wall;
         self.run.handle(at, event)?;
         self.poll();
@@ -356,7 +356,8 @@ impl<'w> Driver<'w> {
     /// Polled after every event, as a replay does; the calls are made once the batch is through.
     fn poll(&mut self) {
         while let Some((id, call)) = self.run.poll() {
-            self.calls.insert(id, call.clone());
+            let call = Arc::new(call);
+            self.calls.insert(id, Arc::clone(&call));
             let (vault, world) = (Arc::clone(&self.vault), self.world);
             self.making.push(Box::pin(async move {
                 let made = world.make(id, &call, &vault).await;

@@ -18,6 +18,7 @@ use crate::engine::plan::{ENGINE, Plan};
 use crate::secret::Parts;
 
 mod chain;
+mod data_key;
 mod database;
 mod escrow;
 mod inbox;

@@ -4,6 +4,7 @@
 //! bytes says [`Secret::expose`]; the tidy test lists every caller.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice};
@@ -17,6 +18,9 @@ pub struct Secret(SecretSlice<u8>);
 impl Secret {
     /// Takes ownership of the bytes; the caller keeps no copy.
     pub fn new(bytes: Vec<u8>) -> Self {
+        if bytes.capacity() == bytes.len() {
+            return Self(SecretSlice::from(bytes));
+        }
         // A vector with spare capacity would be copied into the box, and its own memory left as
         // it is; this one is copied exactly, and then zeroed.
         let bytes = Zeroizing::new(bytes);
@@ -100,6 +104,11 @@ impl FingerprintKey {
             mac.update(&(secret.expose().len() as u64).to_be_bytes());
             mac.update(secret.expose());
         }
-        mac.finalize().into_bytes()[..12].iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut digits = String::with_capacity(24);
+        for byte in mac.finalize().into_bytes().iter().take(12) {
+            // Writing to a string cannot fail.
+            let _ = write!(digits, "{byte:02x}");
+        }
+        digits
     }
 }

@@ -363,6 +363,9 @@ fn a_seal_that_was_changed_or_moved_does_not_open() {
         "UPDATE seal SET id = 3 - id + 10",
         "UPDATE seal SET sealed = x'00' WHERE id = 1",
         "UPDATE seal SET sealed = substr(sealed, 1, length(sealed) - 1) WHERE id = 1",
+        "UPDATE data_key SET sealed = x'00'",
+        "UPDATE data_key SET run = 'r2'",
+        "DELETE FROM data_key",
     ] {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();

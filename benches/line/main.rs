@@ -80,21 +80,24 @@ fn throughput(count: usize, page: &mut Page) {
         let text = line::inventory(count, &server.bases, "", |number| place(&folder, number));
         server.forget();
         let clients = Arc::new(Clients::new().expect("clients"));
-        let begun = Instant::now();
+        let (begun, spent) = (Instant::now(), cpu());
         let (report, _) =
             runtime.block_on(line::contain(&text, &folder.path().join("state"), &clients));
         ours.push(begun.elapsed());
+        let ours_cpu = cpu() - spent;
         asked.0 = server.asked();
         dead.push(all_revoked(&report, count));
 
         server.forget();
         let clients = Arc::new(Clients::new().expect("clients"));
-        let begun = Instant::now();
+        let (begun, spent) = (Instant::now(), cpu());
         runtime.block_on(bare::run(count, &server.bases, &clients));
         bare.push(begun.elapsed());
+        let bare_cpu = cpu() - spent;
         asked.1 = server.asked();
         say(&format!(
-            "round {round}: ours {:?}, bare {:?}, {asked:?}, {} dead\n",
+            "round {round}: ours {:?} (CPU {ours_cpu:.2} s), bare {:?} (CPU {bare_cpu:.2} s), \
+             {asked:?}, {} dead\n",
             ours[round], bare[round], dead[round]
         ));
     }
@@ -261,6 +264,15 @@ fn child(count: usize, bases: &str) {
 /// Runnable threads of the whole machine, the mean of the last minute.
 fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}
+
+/// Seconds of processor time that this process has taken, the servers' threads among them: two runs
+/// can be told apart by it on a busy machine too.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    // From proc(5): user and system time, in hundredths, behind the name in parentheses.
+    let ticks = stat.rsplit(')').next().unwrap_or_default().split(' ').skip(12).take(2);
+    ticks.filter_map(|word| word.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// A line of this process's status, KiB.

@@ -74,6 +74,12 @@ CREATE TABLE IF NOT EXISTS installation (
     n INTEGER PRIMARY KEY CHECK (n = 1),
     key TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS data_key (
+    run TEXT NOT NULL,
+    id BLOB NOT NULL,
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (run, id)
+) STRICT;
 ";
 
 /// One connection, shared by everything that a process does with its state.

@@ -1,22 +1,19 @@
 //! The records of one run: a hash chain, written batch by batch.
 
 use std::sync::Arc;
-use std::thread::{self, available_parallelism};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 
 use super::chain::{self, Hash, NOTHING, link};
+use super::data_key::{DataKey, insert_key};
 use super::database::Database;
+use super::sealed::{self, Opener};
 use super::state::State;
-use super::{Adopted, Entry, Events, FORMAT, Header, Message, inbox, sealed};
+use super::{Adopted, Entry, Events, FORMAT, Header, Message, inbox};
 use crate::engine::call::{SecretId, Time, Wall};
 use crate::seal::{Seal, SealError};
 use crate::secret::Parts;
-
-/// Sealing takes a tenth of a millisecond, and a whole batch waits for it: every core seals its
-/// share. For fewer than this, starting another thread takes longer than it saves.
-const SEALS_OF_A_THREAD: usize = 16;
 
 /// The journal of one run, open for writing.
 ///
@@ -25,6 +22,8 @@ const SEALS_OF_A_THREAD: usize = 16;
 pub struct Journal {
     database: Database,
     seal: Arc<Seal>,
+    /// Made with the first secret that this handle seals.
+    key: Option<DataKey>,
     run: String,
     first: Hash,
     head: Hash,
@@ -144,15 +143,17 @@ impl Journal {
         }
         let json = serde_json::to_string(header)?;
         let first = link(&NOTHING, Time(0), json.as_bytes());
-        let seals = seal_all(state.seal(), &run, adopted.iter().copied())?;
+        let mut key = None;
+        let seals = seal_all(&mut key, state.seal(), &run, adopted.iter().copied())?;
         state.database.write(|transaction| {
             insert_run(transaction, header)?;
             insert_record(transaction, &run, 0, Time(0), &json, &first)?;
-            insert_seals(transaction, &run, &seals)
+            insert_seals(transaction, &run, key.as_ref(), &seals)
         })?;
         Ok(Self {
             database: state.database.clone(),
             seal: Arc::clone(state.seal()),
+            key,
             run,
             first,
             head: first,
@@ -202,6 +203,7 @@ impl Journal {
         let journal = Self {
             database: state.database.clone(),
             seal: Arc::clone(state.seal()),
+            key: None,
             run: run.to_owned(),
             first: chain.first,
             head: chain.head,
@@ -221,7 +223,8 @@ impl Journal {
     /// again.
     pub fn append(&mut self, batch: &[Entry<'_>], forget: &[SecretId]) -> Result<(), JournalError> {
         let run = self.run.as_str();
-        let seals = seal_all(&self.seal, run, batch.iter().filter_map(|entry| entry.brought))?;
+        let brought = batch.iter().filter_map(|entry| entry.brought);
+        let seals = seal_all(&mut self.key, &self.seal, run, brought)?;
         let (mut head, mut next) = (self.head, self.next);
         let mut records = Vec::with_capacity(batch.len());
         for entry in batch {
@@ -242,7 +245,7 @@ impl Journal {
             for (n, at, json, hash) in &records {
                 insert_record(transaction, run, *n, *at, json, hash)?;
             }
-            insert_seals(transaction, run, &seals)?;
+            insert_seals(transaction, run, self.key.as_ref(), &seals)?;
             let mut delete =
                 transaction.prepare_cached("DELETE FROM seal WHERE run = ?1 AND id = ?2")?;
             for id in forget {
@@ -265,11 +268,12 @@ impl Journal {
         let mut select =
             connection.prepare_cached("SELECT id, sealed FROM seal WHERE run = ?1 ORDER BY id")?;
         let mut rows = select.query([&self.run])?;
+        let mut opener = Opener::new(&connection, &self.seal, &self.run);
         let mut secrets = Vec::new();
         while let Some(row) = rows.next()? {
             let id = SecretId(row.get::<_, i64>(0)?.cast_unsigned());
             let sealed = row.get_ref(1)?.as_bytes().unwrap_or_default();
-            secrets.push((id, sealed::open(&self.seal, &self.run, id, sealed)?));
+            secrets.push((id, opener.open(id, sealed)?));
         }
         Ok(secrets)
     }
@@ -376,8 +380,12 @@ fn insert_record(
 fn insert_seals(
     transaction: &Transaction<'_>,
     run: &str,
+    key: Option<&DataKey>,
     seals: &[(SecretId, Vec<u8>)],
 ) -> Result<(), JournalError> {
+    if let Some(key) = key.filter(|_| !seals.is_empty()) {
+        insert_key(transaction, run, key)?;
+    }
     let mut insert = transaction
         .prepare_cached("INSERT OR REPLACE INTO seal (run, id, sealed) VALUES (?1, ?2, ?3)")?;
     for (id, sealed) in seals {
@@ -396,32 +404,24 @@ pub(super) fn unsealed(
         connection.prepare_cached("SELECT sealed FROM seal WHERE run = ?1 AND id = ?2")?;
     let row: Option<Vec<u8>> =
         select.query_row(params![run, id.0.cast_signed()], |row| row.get(0)).optional()?;
-    row.map(|blob| sealed::open(state.seal(), run, id, &blob)).transpose()
+    row.map(|blob| Opener::new(&connection, state.seal(), run).open(id, &blob)).transpose()
 }
 
 fn seal_all<'a>(
+    key: &mut Option<DataKey>,
     seal: &Seal,
     run: &str,
     parts: impl Iterator<Item = (SecretId, &'a Parts)>,
 ) -> Result<Vec<(SecretId, Vec<u8>)>, JournalError> {
-    let parts: Vec<_> = parts.collect();
-    let sealed = |some: &[(SecretId, &Parts)]| -> Result<Vec<_>, JournalError> {
-        some.iter().map(|(id, parts)| Ok((*id, sealed::seal(seal, run, *id, parts)?))).collect()
-    };
-    let sealed = &sealed;
-    let threads = available_parallelism().map_or(1, usize::from);
-    let share = parts.len().div_ceil(threads).max(SEALS_OF_A_THREAD);
-    let mut shares = parts.chunks(share);
-    let mine = shares.next().unwrap_or_default();
-    thread::scope(|scope| {
-        let others: Vec<_> = shares.map(|some| scope.spawn(move || sealed(some))).collect();
-        let mut all = sealed(mine)?;
-        for other in others {
-            // One that panics has written nothing: neither has this batch.
-            all.extend(other.join().map_err(|_| SealError::Closed)??);
-        }
-        Ok(all)
-    })
+    let mut seals = Vec::new();
+    for (id, parts) in parts {
+        let key = match key {
+            Some(key) => key,
+            None => key.insert(DataKey::make(seal)?),
+        };
+        seals.push((id, sealed::seal(key, run, id, parts)?));
+    }
+    Ok(seals)
 }
 
 fn json(value: &impl Serialize) -> Result<String, JournalError> {

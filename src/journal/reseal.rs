@@ -1,11 +1,14 @@
 //! Seals that the installation key does not open: a key that was lost, a directory that was put
 //! together from two. And sealing anew, once a recipient has brought a key.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::data_key::{DataKey, UNUSED_KEYS, insert_key};
 use super::record::{JournalError, unsealed};
+use super::sealed::Opener;
 use super::state::State;
 use super::{Adopted, sealed};
 use crate::engine::call::SecretId;
@@ -52,7 +55,7 @@ impl State {
         if known.is_some_and(|known| known == own) {
             return Ok(0);
         }
-        let closed = self.seals()?.iter().filter(|one| !self.opens(one)).count();
+        let closed = self.closed()?;
         if closed == 0 {
             // Where it cannot be written, they are tried again the next time.
             let _ = self.remember_key();
@@ -66,18 +69,14 @@ impl State {
         Ok(())
     }
 
-    fn opens(&self, (run, id, blob): &(String, SecretId, Vec<u8>)) -> bool {
-        sealed::open(&self.seal, run, *id, blob).is_ok()
-    }
-
-    fn seals(&self) -> rusqlite::Result<Vec<(String, SecretId, Vec<u8>)>> {
+    fn closed(&self) -> rusqlite::Result<usize> {
         let connection = self.database.lock();
-        let mut select =
-            connection.prepare_cached("SELECT run, id, sealed FROM seal ORDER BY run, id")?;
-        let rows = select.query_map([], |row| {
-            Ok((row.get(0)?, SecretId(row.get::<_, i64>(1)?.cast_unsigned()), row.get(2)?))
-        })?;
-        rows.collect()
+        let mut closed = 0;
+        for (run, seals) in seals(&connection)? {
+            let mut opener = Opener::new(&connection, &self.seal, &run);
+            closed += seals.iter().filter(|(id, blob)| opener.open(*id, blob).is_err()).count();
+        }
+        Ok(closed)
     }
 
     /// Those of them that open, for a run that can do without the others.
@@ -92,27 +91,24 @@ impl State {
     /// # Errors
     /// What the disk brings; nothing was changed.
     pub(crate) fn reseal(&self) -> Result<Resealed, JournalError> {
-        let (mut done, mut anew) = (Resealed::default(), Vec::new());
         // Before the journal is locked: a run that revokes must not wait for this.
-        for (run, id, blob) in self.seals()? {
-            match sealed::open(&self.seal, &run, id, &blob) {
-                Ok(parts) => {
-                    let sealed = sealed::seal(&self.seal, &run, id, &parts)?;
-                    anew.push((run, id, blob, sealed));
-                }
-                Err(_) => done.closed += 1,
-            }
-        }
-        done.again = self.database.write(|transaction| {
+        let (anew, closed) = self.anew()?;
+        let again = self.database.write(|transaction| {
             let mut update = transaction.prepare_cached(
                 "UPDATE seal SET sealed = ?4 WHERE run = ?1 AND id = ?2 AND sealed = ?3",
             )?;
+            let mut unused = transaction.prepare_cached(UNUSED_KEYS)?;
             let mut again = 0;
-            for (run, id, before, now) in &anew {
-                again += update.execute(params![run, id.0.cast_signed(), before, now])?;
+            for Anew { run, key, seals } in &anew {
+                insert_key(transaction, run, key)?;
+                for (id, before, now) in seals {
+                    again += update.execute(params![run, id.0.cast_signed(), before, now])?;
+                }
+                unused.execute([run])?;
             }
             Ok(again)
         })?;
+        let done = Resealed { again, closed };
         if done.closed == 0 {
             self.remember_key()?;
         }
@@ -120,4 +116,49 @@ impl State {
         let _ = self.database.lock().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         Ok(done)
     }
+
+    /// Everything that opens, sealed under one new key for each run; and how much does not open.
+    fn anew(&self) -> Result<(Vec<Anew>, usize), JournalError> {
+        let connection = self.database.lock();
+        let (mut all, mut closed) = (Vec::new(), 0);
+        for (run, before) in seals(&connection)? {
+            let key = DataKey::make(&self.seal)?;
+            let mut opener = Opener::new(&connection, &self.seal, &run);
+            let mut seals = Vec::with_capacity(before.len());
+            for (id, blob) in before {
+                match opener.open(id, &blob) {
+                    Ok(parts) => {
+                        let now = sealed::seal(&key, &run, id, &parts)?;
+                        seals.push((id, blob, now));
+                    }
+                    Err(_) => closed += 1,
+                }
+            }
+            drop(opener);
+            all.push(Anew { run, key, seals });
+        }
+        Ok((all, closed))
+    }
+}
+
+/// The seals of one run: as they were, and as they are to be.
+struct Anew {
+    run: String,
+    key: DataKey,
+    seals: Vec<(SecretId, Vec<u8>, Vec<u8>)>,
+}
+
+/// By run.
+type Seals = BTreeMap<String, Vec<(SecretId, Vec<u8>)>>;
+
+fn seals(connection: &Connection) -> rusqlite::Result<Seals> {
+    let mut select =
+        connection.prepare_cached("SELECT run, id, sealed FROM seal ORDER BY run, id")?;
+    let mut rows = select.query([])?;
+    let mut all = Seals::new();
+    while let Some(row) = rows.next()? {
+        let id = SecretId(row.get::<_, i64>(1)?.cast_unsigned());
+        all.entry(row.get(0)?).or_default().push((id, row.get(2)?));
+    }
+    Ok(all)
 }

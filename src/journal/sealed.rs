@@ -1,4 +1,4 @@
-//! Secret parts, sealed: one age blob for each call that brought some.
+//! Secret parts, sealed: one blob for each call that brought some.
 //!
 //! Inside is JSON: the run and the id it was sealed for (a blob that was moved does not open as
 //! another one), public parts as they are, secret parts in base64.
@@ -9,10 +9,12 @@ use std::io::{self, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::data_key::{Blob, DataKey, KeyId};
 use super::record::JournalError;
 use crate::engine::call::SecretId;
 use crate::seal::Seal;
@@ -39,7 +41,7 @@ struct Reading<'a> {
 
 /// Seals the parts under their name.
 pub(super) fn seal(
-    seal: &Seal,
+    key: &DataKey,
     run: &str,
     id: SecretId,
     parts: &Parts,
@@ -60,30 +62,64 @@ pub(super) fn seal(
     serde_json::to_writer(&mut count, &writing)?;
     let mut plain = Zeroizing::new(Vec::with_capacity(count.0));
     serde_json::to_writer(&mut *plain, &writing)?;
-    Ok(seal.seal(&Secret::new(std::mem::take(&mut *plain)))?)
+    Ok(key.seal(run, id, &plain)?)
 }
 
-/// Opens what was sealed under this name.
-pub(super) fn open(
-    seal: &Seal,
-    run: &str,
-    id: SecretId,
-    sealed: &[u8],
-) -> Result<Parts, JournalError> {
-    let changed = || JournalError::Sealed { run: run.to_owned(), id: id.0 };
-    let plain = seal.open(sealed).map_err(|_| changed())?;
-    let reading: Reading<'_> = serde_json::from_slice(plain.expose()).map_err(|_| changed())?;
-    if reading.run != run || reading.id != id {
-        return Err(changed());
+/// Opens what is sealed in one run.
+pub(super) struct Opener<'a> {
+    connection: &'a Connection,
+    seal: &'a Seal,
+    run: &'a str,
+    /// Those that were needed so far.
+    keys: BTreeMap<KeyId, DataKey>,
+}
+
+impl<'a> Opener<'a> {
+    pub(super) fn new(connection: &'a Connection, seal: &'a Seal, run: &'a str) -> Self {
+        Self { connection, seal, run, keys: BTreeMap::new() }
     }
-    let mut secret = BTreeMap::new();
-    for (name, text) in reading.secret {
-        let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
-        let length = STANDARD.decode_slice(text, &mut bytes).map_err(|_| changed())?;
-        bytes.truncate(length);
-        secret.insert(name, Secret::new(bytes.to_vec()));
+
+    /// Opens what was sealed under this name.
+    ///
+    /// # Errors
+    /// [`JournalError::Sealed`], and what the disk brings.
+    pub(super) fn open(&mut self, id: SecretId, sealed: &[u8]) -> Result<Parts, JournalError> {
+        let run = self.run;
+        let changed = || JournalError::Sealed { run: run.to_owned(), id: id.0 };
+        let plain = match Blob::of(sealed) {
+            Some(blob) => {
+                let key = self.key(blob.key)?.ok_or_else(changed)?;
+                key.unseal(run, id, &blob)
+            }
+            None => self.seal.open(sealed).map(|plain| Zeroizing::new(plain.expose().to_vec())),
+        };
+        let plain = plain.map_err(|_| changed())?;
+        let reading: Reading<'_> = serde_json::from_slice(&plain).map_err(|_| changed())?;
+        if reading.run != run || reading.id != id {
+            return Err(changed());
+        }
+        let mut secret = BTreeMap::new();
+        for (name, text) in reading.secret {
+            let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
+            let length = STANDARD.decode_slice(text, &mut bytes).map_err(|_| changed())?;
+            bytes.truncate(length);
+            secret.insert(name, Secret::new(bytes.to_vec()));
+        }
+        Ok(Parts { public: reading.public, secret })
     }
-    Ok(Parts { public: reading.public, secret })
+
+    /// A key of this run; none where it is not there, or does not open.
+    fn key(&mut self, id: KeyId) -> Result<Option<&DataKey>, JournalError> {
+        if !self.keys.contains_key(&id) {
+            let mut select = self
+                .connection
+                .prepare_cached("SELECT sealed FROM data_key WHERE run = ?1 AND id = ?2")?;
+            let row = select.query_row(params![self.run, id], |row| row.get(0)).optional()?;
+            let key = row.and_then(|sealed| DataKey::open(self.seal, id, sealed).ok());
+            self.keys.extend(key.map(|key| (id, key)));
+        }
+        Ok(self.keys.get(&id))
+    }
 }
 
 struct Count(usize);
@@ -96,5 +132,46 @@ impl Write for Count {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::State;
+
+    fn parts() -> Parts {
+        let secret = [("secret".to_owned(), Secret::from("s3cret".to_owned()))];
+        Parts { public: BTreeMap::new(), secret: secret.into() }
+    }
+
+    #[test]
+    fn what_age_sealed_by_itself_still_opens() {
+        let state = State::in_memory().unwrap();
+        let json = br#"{"run":"r1","id":4,"public":{},"secret":{"secret":"czNjcmV0"}}"#;
+        let sealed = state.seal().seal(&Secret::new(json.to_vec())).unwrap();
+        let connection = state.database.lock();
+        let open =
+            |run, id| Opener::new(&connection, state.seal(), run).open(SecretId(id), &sealed);
+        assert!(open("r1", 4).unwrap().secret["secret"].same(&parts().secret["secret"]));
+        for (run, id) in [("r1", 5), ("r2", 4)] {
+            assert!(matches!(open(run, id), Err(JournalError::Sealed { .. })));
+        }
+    }
+
+    #[test]
+    fn two_seals_of_the_same_bytes_have_nothing_in_common() {
+        let state = State::in_memory().unwrap();
+        let key = DataKey::make(state.seal()).unwrap();
+        let [one, other] = [(); 2].map(|()| seal(&key, "r1", SecretId(4), &parts()).unwrap());
+        let blobs = [&one, &other].map(|sealed| Blob::of(sealed).unwrap());
+        let open = |run, id, blob| key.unseal(run, SecretId(id), blob).is_ok();
+        for blob in &blobs {
+            assert!(open("r1", 4, blob));
+            assert!(!open("r1", 5, blob) && !open("r2", 4, blob));
+        }
+        let same = one.iter().zip(&other).skip(17).filter(|(a, b)| a == b).count();
+        assert!(same < one.len() / 8, "{same} of {}", one.len());
+        assert!(Blob::of(&one[..50]).is_none(), "too short for a nonce and a tag");
     }
 }
