@@ -14,13 +14,11 @@ mod disk;
 mod docs;
 mod gate;
 #[path = "../rotate/hosted.rs"]
-#[expect(dead_code, reason = "fakes are served elsewhere")]
 mod hosted;
 mod journal;
 mod kept;
 mod matrix;
 #[path = "../rotate/outcome.rs"]
-#[expect(dead_code, reason = "not every question is asked here")]
 mod outcome;
 #[path = "../rotate/sigv4.rs"]
 mod sigv4;
