@@ -498,13 +498,3 @@ pub enum Reason {
     /// The new one has the old one's handle: a call by that handle would end the new one.
     HandleReused,
 }
-
-impl Reason {
-    /// Whether it says of the provider only that nothing was heard of it.
-    pub(in crate::engine) fn is_no_answer(self) -> bool {
-        matches!(
-            self,
-            Self::Dns | Self::Connect | Self::Tls | Self::Timeout | Self::Reset | Self::Crashed
-        )
-    }
-}

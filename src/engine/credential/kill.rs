@@ -72,7 +72,7 @@ impl Machine {
         }
         let mut again = false;
         for one in [&mut self.look, &mut self.learn, &mut self.find] {
-            if matches!(one, Try::Failed(why) if why.reason.is_no_answer()) {
+            if matches!(one, Try::Failed(why) if is_no_answer(why.reason)) {
                 *one = Try::Todo;
                 again = true;
             }
@@ -288,4 +288,10 @@ impl Machine {
         self.steps.refused = (0..u16::try_from(ways).unwrap_or(u16::MAX)).collect();
         self.steps.why = Some(why);
     }
+}
+
+/// Whether it says of the provider only that nothing was heard of it.
+fn is_no_answer(reason: Reason) -> bool {
+    use Reason::{Connect, Crashed, Dns, Reset, Timeout, Tls};
+    matches!(reason, Connect | Crashed | Dns | Reset | Timeout | Tls)
 }
