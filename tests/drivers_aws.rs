@@ -468,7 +468,9 @@ async fn heard(answer: Vec<u8>) -> [Answer; 3] {
 async fn a_server_that_is_ill_gives_no_verdict_and_an_issue_it_broke_off_is_unknown() {
     let unavailable = http("503 Service Unavailable", "retry-after: 7\r\n", "");
     let later = Answer::Fault(Fault::Throttled(Some(7000)));
-    assert_eq!(heard(unavailable).await, [later.clone(), later.clone(), later]);
+    let why = Why { reason: Reason::Unexpected, status: Some(503), word: None };
+    let unknown = Answer::Fault(Fault::Unknown(why));
+    assert_eq!(heard(unavailable).await, [later.clone(), later, unknown]);
 
     let slower = http("400 Bad Request", "", &error("Throttling", "Rate exceeded"));
     let later = Answer::Fault(Fault::Throttled(None));

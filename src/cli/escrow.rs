@@ -159,25 +159,17 @@ impl List {
         }
         let head = ["RUN", "CREDENTIAL", "WHICH", "HANDLE", "FINGERPRINT", "AGE", "OPENED"];
         let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, wall())).collect();
-        let text = match format {
-            Format::Markdown => table::ticket(&head, &rows),
-            Format::Human | Format::Json => table::plain(&head, &rows),
-        };
-        Ok(run::shown(&text))
+        Ok(run::shown(&table::of(format, &head, &rows)))
     }
 }
 
 fn row(line: &Line, now: Wall) -> Vec<String> {
     /// As many as tell any two apart that one installation will ever hold.
     const SHOWN: usize = 12;
-    let side = match line.side {
-        Side::New => "new",
-        Side::Old => "old",
-    };
     vec![
         line.run.clone(),
         line.credential.clone(),
-        side.to_owned(),
+        name_of(line.side).to_owned(),
         line.handle.clone().unwrap_or_else(|| "-".to_owned()),
         line.fingerprint.chars().take(SHOWN).collect(),
         age(now.0.saturating_sub(line.since.0.0)),

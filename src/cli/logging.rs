@@ -15,13 +15,17 @@ use super::failure::Failure;
 /// The variable that chooses what the log holds.
 const VARIABLE: &str = "ROTATE_LOG";
 
+/// What it holds unless told otherwise. That a certificate was refused is told by the call that met
+/// it, once, and not again by the verifier, which writes an error for every connection.
+const DEFAULT: &str = "warn,rustls_platform_verifier=off";
+
 /// Starts the log.
 ///
 /// # Errors
 /// `ROTATE_LOG` is no filter.
 pub(crate) fn start(format: LogFormat) -> Result<(), Failure> {
     let wanted = env::var(VARIABLE).unwrap_or_default();
-    let wanted = if wanted.trim().is_empty() { "warn" } else { &wanted };
+    let wanted = if wanted.trim().is_empty() { DEFAULT } else { &wanted };
     // The parser's own error would repeat the text.
     let filter = EnvFilter::try_new(wanted).map_err(|_| {
         Failure::input(format!("{VARIABLE} is no filter"))

@@ -59,7 +59,7 @@ impl Plan {
 
     /// Keeps the places of contained roles out of deliveries to others: a file that a contained
     /// role's own credential lives in is that role's, whoever else names it. A restore fills it.
-    pub fn withhold_from_contained(&mut self) {
+    pub(super) fn withhold_from_contained(&mut self) {
         if self.mode != Mode::Contain {
             return;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Identity, RoleIndex, SecretId, Subject, Values, Wall};
+use super::call::{Identity, Placed, RoleIndex, SecretId, Subject, Values, Wall};
 use super::capability::{ByHand, KindCapability, Limits, Radius};
 use super::report::{Mode, Origin, Revoke, Verdict};
 use super::search::Search;
@@ -251,6 +251,9 @@ pub struct Earlier {
     pub revoke: Option<Revoke>,
     /// The new one is already in its places.
     pub delivered: bool,
+    /// Places that hold it, all of them or some.
+    #[serde(default)]
+    pub placed: Vec<Placed>,
     /// Its probe was shown to see, or to be blind.
     pub sight: Option<Sight>,
     /// What that run said of the old one, and why.

@@ -13,6 +13,9 @@ use super::stranger::{End, Stranger};
 /// Rows of one reading, and whether it came to the end.
 pub(super) type Listing = (Vec<Row>, bool);
 
+/// How often one list is asked for whose answer was lost on the way.
+const ASKED: u32 = 3;
+
 /// How a reading stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Reading {
@@ -30,6 +33,8 @@ struct List {
     before: Reading,
     handles_before: Option<BTreeSet<String>>,
     after: Reading,
+    /// How often an answer was lost on the way.
+    lost: u32,
     /// When the second reading was asked for.
     asked: Option<Time>,
     /// The second reading came to its end.
@@ -106,6 +111,14 @@ impl Lists {
             .is_some_and(|list| list.leader == subject && list.before == Reading::NotAsked)
     }
 
+    /// An answer was lost on the way; whether it is asked for once more. Reading makes nothing, and
+    /// without a list nobody knows what else there is.
+    pub(super) fn lost(&mut self, number: u32) -> bool {
+        let Some(list) = self.lists.get_mut(number as usize) else { return false };
+        list.lost += 1;
+        list.lost < ASKED
+    }
+
     /// A credential has nothing left but the sweep; the list to be read when it was the last.
     pub(super) fn arrived(&mut self, subject: Subject, now: Time) -> Option<(u32, Subject)> {
         let number = self.number(subject)?;
@@ -130,6 +143,7 @@ impl Lists {
     /// Takes a reading.
     pub(super) fn took(&mut self, number: u32, after: bool, listing: Option<Listing>) {
         let Some(list) = self.lists.get_mut(number as usize) else { return };
+        list.lost = 0;
         if !after {
             list.before = Reading::Done;
             if let Some((rows, true)) = listing {
@@ -279,6 +293,7 @@ impl List {
             before: Reading::NotAsked,
             handles_before: None,
             after: Reading::NotAsked,
+            lost: 0,
             asked: None,
             complete: false,
             rows: Vec::new(),

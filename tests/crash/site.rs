@@ -152,7 +152,7 @@ impl AtMoto {
         let body = format!("Action={action}&Version=2010-05-08&UserName={user}");
         let http = http();
         let (id, secret) = (&key.id, &key.secret);
-        let asked = sigv4::signed(&http, &self.0.endpoint, "iam", &body, (id, secret));
+        let asked = sigv4::signed(&http, &self.0.endpoint, (id, secret), "iam", &body);
         ask(async { asked.send().await.unwrap().text().await.unwrap() })
     }
 }

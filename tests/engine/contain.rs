@@ -63,6 +63,31 @@ fn a_look_that_hangs_delays_the_kill_by_two_seconds_and_costs_the_claim() {
     assert!(old.why.contains("never seen alive"), "{}", old.why);
 }
 
+/// Nothing but the list tells its handle, and asking for it makes nothing.
+#[test]
+fn a_list_whose_answer_is_lost_is_asked_for_again() {
+    let by_handle = || {
+        Bench::with(&["key"]).can("key", |can| {
+            can.verbs.get_mut(&Verb::Revoke).unwrap().truncate(1);
+        })
+    };
+    let mut sim = Sim::contain(&by_handle());
+    // That of the run's own first list is one of them.
+    sim.server.manners.cuts = Some((Verb::Find, 4));
+    let report = sim.finish();
+    assert!(sim.first(Verb::Revoke, "a").unwrap() < Time(3_000));
+    assert_eq!(report.credentials[0].old.verdict, Verdict::Dead);
+    assert_eq!(report.exit_code, 0, "{:#?}", report.credentials);
+
+    // Not for ever: a person is told what to do.
+    let mut sim = Sim::contain(&by_handle());
+    sim.server.manners.cuts = Some((Verb::Find, u32::MAX));
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert_eq!((one.old.verdict, one.old.revoke), (Verdict::Alive, Revoke::ByHand));
+    assert!(one.todo.iter().any(|todo| todo.what == "revoke the old mail/a"), "{:#?}", one.todo);
+}
+
 /// Only the list tells the handle, and only the handle can be revoked: the list is asked for until
 /// it answers, and nobody is sent to do it by hand meanwhile.
 #[test]
@@ -260,6 +285,29 @@ fn a_place_that_cannot_be_written_leaves_the_new_one_in_escrow() {
     let one = &report.credentials[0];
     assert_eq!((one.new.state, one.old.verdict), (NewState::Escrowed, Verdict::Dead));
     assert_eq!((one.new.not_delivered.len(), report.exit_code), (1, 3));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_keeps_the_new_one_from_no_other() {
+    const FIRST: &str = "dotenv:/srv/mail/.env#A";
+    const SECOND: &str = "file:/srv/mail/key";
+    for (stuck, other) in [(FIRST, SECOND), (SECOND, FIRST)] {
+        let more = format!("deliver = [\"{SECOND}\"]\n");
+        let text = format!("[role.mail]\n{}", entry("mail", "a", "key", &more));
+        let bench = Bench::of(&text).options(|options| options.deliver = true);
+        let mut sim = Sim::contain(&bench);
+        sim.server.unwritable.insert(stuck.to_owned());
+        let report = sim.finish();
+        let new = &report.credentials[0].new;
+        assert_eq!((new.state, report.exit_code), (NewState::Escrowed, 3));
+        let [held] = new.delivered.as_slice() else { panic!("{:?}", new.delivered) };
+        let [left] = new.not_delivered.as_slice() else { panic!("{:?}", new.not_delivered) };
+        assert_eq!((held.to.as_str(), left.to.as_str()), (other, stuck));
+        assert!(sim.server.lives(sim.server.places[other]));
+        let [todo] = report.credentials[0].todo.as_slice() else { panic!() };
+        let what = format!("deliver the new mail/a to {stuck}: its place cannot be written");
+        assert_eq!(todo.what, what);
+    }
 }
 
 #[test]

@@ -41,15 +41,16 @@ impl Django {
     /// Signs a user in, as a browser does, and gives the session as a `Cookie` header says it:
     /// `sessionid=VALUE`.
     pub(crate) async fn sign_in(&self, user: &str) -> String {
+        self.sign_in_with(user, &Self::password(user)).await
+    }
+
+    /// The same with a password that is not the usual one.
+    pub(crate) async fn sign_in_with(&self, user: &str, password: &str) -> String {
         let http = rotate::provider::Clients::new().unwrap().calls().clone();
         let login = format!("{}/login", self.address);
         let page = http.get(&login).send().await.unwrap();
         let token = cookie(page.headers(), "csrftoken").unwrap();
-        let form = [
-            ("username", user),
-            ("password", &Self::password(user)),
-            ("csrfmiddlewaretoken", &token),
-        ];
+        let form = [("username", user), ("password", password), ("csrfmiddlewaretoken", &token)];
         let answer =
             http.post(&login).header("cookie", format!("csrftoken={token}")).form(&form).send();
         let session = cookie(answer.await.unwrap().headers(), "sessionid");

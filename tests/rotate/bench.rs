@@ -165,6 +165,11 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Ends it at once, in the middle of whatever it does.
     pub(crate) fn kill(mut self) {
         assert!(!self.is_over(), "it ended before\n{}", self.transcript());

@@ -113,7 +113,11 @@ fn a_second_contain_follows_the_first_one_s_report() {
     first.hear("revoke  accepted");
     let second = fleet.host.rotate(&["--role", "mail-agent"]);
     let first = first.end();
-    assert!(second.stderr.contains("following it"), "{}", second.stderr);
+    let held = second.stderr.lines().find(|line| line.contains("following it"));
+    let held = held.unwrap_or_else(|| panic!("{}", second.stderr));
+    // Who, where and since when.
+    let who = format!("role mail-agent is held by run {} (contain), process ", first.run());
+    assert!(held.contains(&who) && held.contains(" on ") && held.contains(", since 20"), "{held}");
     assert_eq!((second.run(), second.code), (first.run(), first.code));
     assert_eq!(second.table(), first.table());
     assert_eq!(fleet.truth(), Truth { replaced: 0, ..REPLACED });

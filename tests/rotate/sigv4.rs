@@ -6,20 +6,19 @@ use reqwest::{Client, RequestBuilder};
 use sha2::{Digest as _, Sha256};
 
 const TYPE: &str = "application/x-www-form-urlencoded";
-const WHO_AM_I: &str = "Action=GetCallerIdentity&Version=2011-06-15";
 
 /// `GetCallerIdentity`, which needs no permission.
 pub(crate) fn who_am_i(http: &Client, endpoint: &str, id: &str, secret: &str) -> RequestBuilder {
-    signed(http, endpoint, "sts", WHO_AM_I, (id, secret))
+    signed(http, endpoint, (id, secret), "sts", "Action=GetCallerIdentity&Version=2011-06-15")
 }
 
-/// A form for a service, as "Signature Version 4" has it; the key is its id and its secret.
+/// A request to a service, signed by a key as "Signature Version 4" has it.
 pub(crate) fn signed(
     http: &Client,
     endpoint: &str,
+    (id, secret): (&str, &str),
     service: &str,
     body: &str,
-    (id, secret): (&str, &str),
 ) -> RequestBuilder {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let host = endpoint.trim_start_matches("http://");

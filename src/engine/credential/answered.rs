@@ -69,7 +69,7 @@ impl Machine {
             Purpose::Read => self.took_read(scene, id.into(), answer),
             Purpose::Baseline(_) => self.looked_at_old(scene, answer, wants),
             Purpose::Learn(step) => self.learned(scene, *step, answer, wants),
-            Purpose::Find => self.found_handle(answer),
+            Purpose::Find => self.found_handle(scene, answer),
             // There is never more than one of these: they may come home in any phase.
             Purpose::Generate => self.generated(scene, id.into(), answer),
             Purpose::Issue { .. } => self.issue_step(scene, id.into(), answer, Verb::Issue),

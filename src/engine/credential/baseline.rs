@@ -1,10 +1,11 @@
 //! Baseline: the old one is read, looked at, and what later verbs need is found.
 
 use super::advance::Flow;
-use super::{Layers, Machine, NotSafe, Outcome, Purpose, Side, Try, liveness, text};
-use crate::engine::call::{Answer, Fault, Liveness, Reason, SecretId, Time, Values, Verb};
+use super::{Failures, Layers, Machine, NotSafe, Outcome, Purpose, Side, Try, liveness, text};
+use crate::engine::call::{Answer, Fault, Liveness, Reason, SecretId, Time, Values, Verb, Why};
+use crate::engine::capability::{StepCapability, Way};
 use crate::engine::queue::{IN_FLIGHT, Lane};
-use crate::engine::report::Mode;
+use crate::engine::report::{Mode, Revoke};
 use crate::engine::scene::{Ready, Scene, Want};
 use crate::engine::verdict::Before;
 
@@ -29,6 +30,10 @@ const LOOK_PAUSE_MS: u64 = 1_000;
 /// How often a place is read that gave no answer at all.
 const READS: u32 = 3;
 
+/// How often a provider is asked that answers what nobody understands: a page that a proxy puts in
+/// between goes away, another API does not.
+const HEARINGS: u32 = 3;
+
 impl Machine {
     /// Asks for what is not known yet, in whatever phase: contain does not wait for it.
     pub(super) fn gather(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) {
@@ -39,6 +44,9 @@ impl Machine {
         }
         self.learn_facts(scene, wants);
         self.find_handle(scene, wants);
+        if self.look_failures.count > 0 {
+            self.look_at_old(scene, wants);
+        }
     }
 
     pub(super) fn baseline(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
@@ -103,7 +111,7 @@ impl Machine {
         Flow::Next
     }
 
-    pub(super) fn look_at_old(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) {
+    fn look_at_old(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) {
         if self.look != Try::Todo {
             return;
         }
@@ -128,6 +136,10 @@ impl Machine {
         if self.learn != Try::Todo {
             return;
         }
+        if scene.now < self.learns.next {
+            self.wake_by(self.learns.next);
+            return;
+        }
         let from = usize::from(self.learn_step);
         let way = scene.ways(Verb::Learn).first();
         match way.map(|way| scene.way_ready(self, Verb::Learn, way, from)) {
@@ -145,6 +157,10 @@ impl Machine {
     /// recognised by the old value, so that has to be at hand.
     fn find_handle(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) {
         if self.find != Try::Todo {
+            return;
+        }
+        if scene.now < self.finds.next {
+            self.wake_by(self.finds.next);
             return;
         }
         let needed = [Verb::Revoke, Verb::Evict, Verb::Finish, Verb::Roll].iter().any(|verb| {
@@ -250,9 +266,31 @@ impl Machine {
                 // Outside an incident a second look costs nothing.
                 let again = !scene.plan.mode.contains() && self.looks.0 < LOOKS;
                 self.looks.1 = scene.now.plus(LOOK_PAUSE_MS);
-                self.look = if again { Try::Todo } else { Try::Failed(why) };
+                self.look = if again {
+                    Try::Todo
+                } else if self.kill_needs_look(scene) {
+                    let again = self.look_failures.again(scene, why);
+                    self.looks.1 = self.look_failures.next;
+                    again
+                } else {
+                    Try::Failed(why)
+                };
             }
         }
+    }
+
+    /// Whether nothing can be revoked before a look has told its handle: then it is no more a
+    /// matter of what may be claimed, and is asked again like everything that a kill needs.
+    fn kill_needs_look(&self, scene: &Scene<'_>) -> bool {
+        let takes = |step: &StepCapability| step.takes.iter().any(|name| name == "handle");
+        let needs = |step: &StepCapability| step.needs.iter().any(|name| name == "handle");
+        let any = |way: &Way, is: &dyn Fn(&StepCapability) -> bool| way.steps.iter().any(is);
+        let ways = scene.ways(Verb::Revoke);
+        self.old.handle.is_none()
+            && self.revoke == Revoke::None
+            && scene.probe().is_some_and(|way| any(way, &takes))
+            && !ways.is_empty()
+            && ways.iter().all(|way| any(way, &needs))
     }
 
     /// What a probe tells of the handle stands above the inventory's word, and below the value's
@@ -291,9 +329,10 @@ impl Machine {
                     self.learn = Try::Done;
                 }
             }
-            Outcome::Refused(why) | Outcome::NotSent(why) | Outcome::Lost(why) => {
-                self.learn = Try::Failed(why);
+            Outcome::NotSent(why) | Outcome::Lost(why) => {
+                self.learn = self.learns.again(scene, why);
             }
+            Outcome::Refused(why) => self.learn = self.learns.again_if_unclear(scene, why),
             Outcome::Gone | Outcome::Brought(_) | Outcome::Throttled => {
                 self.learn = Try::Failed(Reason::Unexpected.into());
             }
@@ -301,7 +340,7 @@ impl Machine {
     }
 
     /// Exactly one row that matches, from a list that was read to its end; never by position.
-    pub(super) fn found_handle(&mut self, answer: Answer) {
+    pub(super) fn found_handle(&mut self, scene: &Scene<'_>, answer: Answer) {
         self.find = match answer {
             Answer::Found { rows, complete: true } => {
                 let mut hinted = rows.into_iter().filter(|row| row.hinted);
@@ -315,11 +354,34 @@ impl Machine {
                 }
             }
             Answer::Found { .. } => Try::Failed(Reason::TooLong.into()),
-            Answer::Fault(Fault::Refused(why) | Fault::NotSent(why) | Fault::Unknown(why)) => {
-                Try::Failed(why)
+            Answer::Fault(Fault::NotSent(why) | Fault::Unknown(why)) => {
+                self.finds.again(scene, why)
             }
+            Answer::Fault(Fault::Refused(why)) => self.finds.again_if_unclear(scene, why),
             _ => Try::Failed(Reason::Unexpected.into()),
         };
+    }
+}
+
+impl Failures {
+    /// Without what is asked for here nothing may be there to revoke it by, and asking makes
+    /// nothing: it goes on, beside everything else, for as long as its provider is waited for.
+    fn again(&mut self, scene: &Scene<'_>, why: Why) -> Try {
+        if self.count == 0 {
+            self.since = scene.now;
+        }
+        self.next = scene.now.plus(Machine::pause(self.count));
+        self.count += 1;
+        let end = self.since.plus(scene.kind.can.proof.give_up_ms);
+        if self.next < end { Try::Todo } else { Try::Failed(why) }
+    }
+
+    /// A no is a no; what nobody understands is none yet.
+    fn again_if_unclear(&mut self, scene: &Scene<'_>, why: Why) -> Try {
+        if why.reason == Reason::Unexpected && self.count + 1 < HEARINGS {
+            return self.again(scene, why);
+        }
+        Try::Failed(why)
     }
 }
 

@@ -5,7 +5,6 @@ use super::baseline::in_line_ms;
 use super::walk::Walk;
 use super::{Machine, NotSafe, Outcome, Try};
 use crate::engine::call::{Answer, PlaceState, Reason, Time, Verb, Why};
-use crate::engine::capability::StepCapability;
 use crate::engine::plan::Phase;
 use crate::engine::queue::Lane;
 use crate::engine::report::{Mode, Revoke};
@@ -48,7 +47,6 @@ impl Machine {
         self.wake_by(end);
         match self.walk(scene, wants, Verb::Revoke, Lane::Kill) {
             Walk::Waiting => Flow::Wait,
-            Walk::Exhausted(_) if self.asks_again(scene, wants) => Flow::Wait,
             Walk::Exhausted(why) => {
                 let refused = !self.steps.refused.is_empty();
                 self.revoke = if refused { Revoke::Rejected } else { Revoke::ByHand };
@@ -56,37 +54,6 @@ impl Machine {
                 Flow::Next
             }
         }
-    }
-
-    /// What every way needs, and a slow provider did not tell in time, is asked for again: by hand it
-    /// would be later still. What was answered, or needs no answer, stays as it is.
-    fn asks_again(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> bool {
-        if !scene.plan.mode.contains() || !self.steps.refused.is_empty() {
-            return false;
-        }
-        let needs = |one: &StepCapability| {
-            one.needs.iter().any(|name| !scene.knows(self, Verb::Revoke, name))
-        };
-        if !scene.ways(Verb::Revoke).iter().flat_map(|way| &way.steps).any(needs) {
-            return false;
-        }
-        let mut again = false;
-        for one in [&mut self.look, &mut self.learn, &mut self.find] {
-            if matches!(one, Try::Failed(why) if is_no_answer(why.reason)) {
-                *one = Try::Todo;
-                again = true;
-            }
-        }
-        if again {
-            let pause = Self::pause(self.steps.failures);
-            self.looks.1 = scene.now.plus(pause);
-            self.steps.next = scene.now.plus(pause);
-            self.steps.failures += 1;
-            self.wake_by(self.steps.next);
-            self.look_at_old(scene, wants);
-            self.gather(scene, wants);
-        }
-        again
     }
 
     /// What a revocation is that ran out of time.
@@ -155,6 +122,13 @@ impl Machine {
 
     pub(super) fn finish(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
         if !self.rolled || scene.ways(Verb::Finish).is_empty() {
+            return Flow::Next;
+        }
+        // In practice a grace is what keeps a place alive that still has the old one.
+        if scene.plan.mode == Mode::Rehearse
+            && let Some(because) = self.not_safe_to_revoke(scene)
+        {
+            self.stop_before_revoke(&scene.planned.phases, because);
             return Flow::Next;
         }
         match self.carry_out(scene, wants, Verb::Finish) {
@@ -288,10 +262,4 @@ impl Machine {
         self.steps.refused = (0..u16::try_from(ways).unwrap_or(u16::MAX)).collect();
         self.steps.why = Some(why);
     }
-}
-
-/// Whether it says of the provider only that nothing was heard of it.
-fn is_no_answer(reason: Reason) -> bool {
-    use Reason::{Connect, Crashed, Dns, Reset, Timeout, Tls};
-    matches!(reason, Connect | Crashed | Dns | Reset | Timeout | Tls)
 }

@@ -27,7 +27,7 @@ use outcome::liveness;
 pub(in crate::engine) use outcome::{Layers, liveness as seen, text};
 pub(in crate::engine) use purpose::{Purpose, Standing};
 
-use super::call::{Holding, Identity, Placed, SecretId, Time, Values, Wall, Why};
+use super::call::{Holding, Identity, NotPlaced, Placed, SecretId, Time, Values, Wall, Why};
 use super::plan::Phase;
 use super::proof::Proof;
 use super::report::{NewState, Revoke};
@@ -133,6 +133,17 @@ impl Steps {
     }
 }
 
+/// How a question that is asked again has failed so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::engine) struct Failures {
+    /// How often.
+    pub(in crate::engine) count: u32,
+    /// Since when.
+    pub(in crate::engine) since: Time,
+    /// Not asked again before.
+    pub(in crate::engine) next: Time,
+}
+
 /// What an issue came to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -187,16 +198,22 @@ pub(in crate::engine) struct Machine {
     pub(in crate::engine) look: Try,
     /// How often that was tried, and not before when it is tried again.
     pub(in crate::engine) looks: (u32, Time),
+    /// How looking has failed where the revocation needs what a look tells.
+    pub(in crate::engine) look_failures: Failures,
     /// The layers of the probe under way at Baseline.
     pub(in crate::engine) look_layers: Layers,
     /// Calls for these and the next under way, and since when there are any.
     pub(in crate::engine) gathering: (u32, Time),
     /// What later verbs need.
     pub(in crate::engine) learn: Try,
+    /// How asking for that has failed.
+    pub(in crate::engine) learns: Failures,
     /// The step of learn.
     pub(in crate::engine) learn_step: u16,
     /// The handle.
     pub(in crate::engine) find: Try,
+    /// How looking for it has failed.
+    pub(in crate::engine) finds: Failures,
     /// Learned facts.
     pub(in crate::engine) taken: Values,
     /// The old one.
@@ -255,6 +272,9 @@ pub(in crate::engine) struct Machine {
     pub(in crate::engine) deliver: Try,
     /// Places that hold the new one.
     pub(in crate::engine) placed: Vec<Placed>,
+    /// Places that do not, where it is known of each.
+    #[serde(default)]
+    pub(in crate::engine) not_placed: Vec<NotPlaced>,
 
     /// The proof.
     pub(in crate::engine) proof: Option<Proof>,

@@ -1,6 +1,6 @@
 //! Lists of what exists: one reading before, one after, for everybody of one owner.
 
-use super::super::call::{Answer, Fault, Row, Subject, Verb};
+use super::super::call::{Answer, Fault, Reason, Row, Subject, Verb};
 use super::super::credential::{Issued, Machine, Purpose};
 use super::super::orphan::at_provider;
 use super::super::plan::Plan;
@@ -43,7 +43,15 @@ impl Run {
         leader: Subject,
         answer: Answer,
     ) {
-        if matches!(answer, Answer::Fault(Fault::Throttled(_))) {
+        let again = match &answer {
+            Answer::Fault(Fault::Throttled(_)) => true,
+            // Who hangs has had its time.
+            Answer::Fault(Fault::NotSent(why) | Fault::Unknown(why)) => {
+                why.reason != Reason::Timeout && self.lists.lost(list)
+            }
+            _ => false,
+        };
+        if again {
             let lane = if after { Lane::Sweep } else { Lane::Baseline };
             self.want(leader, Want { purpose: Purpose::List { list, after }, lane });
             return;

@@ -2,7 +2,7 @@
 //! gone by reading the provider's list again.
 
 use super::super::call::{Answer, Subject, Time, Verb};
-use super::super::capability::{KindCapability, Part, PartType, Radius, Way};
+use super::super::capability::{KindCapability, Radius, Way};
 use super::super::credential::{Issued, Machine, Outcome, Purpose, Steps};
 use super::super::plan::{Phase, Planned};
 use super::super::queue::Lane;
@@ -252,8 +252,5 @@ impl Scene<'_> {
 
 /// Whether nothing dies with it: the way ends one token, or what a handle of its own names.
 fn kills_only_it(can: &KindCapability, way: &Way) -> bool {
-    let blast = way.blast.as_ref().unwrap_or(&can.blast);
-    let is_handle = |part: &Part| part.part_type == PartType::Handle;
-    let its_own = |name: &String| name == "handle" || can.parts.get(name).is_some_and(is_handle);
-    blast.kills == Radius::Token || blast.key.iter().any(its_own)
+    can.blast_of(way).kills == Radius::Token || can.ends_its_own(way)
 }

@@ -70,11 +70,11 @@ impl Failure {
         self.is("NoSuchEntity") && self.message.contains("Access Key")
     }
 
-    /// A server error without a word for "later" leaves open what was done: harmless where the
-    /// call may be sent again, an orphan where it made something.
+    /// A server error without AWS's own word for "later" leaves open what was done: harmless where
+    /// the call may be sent again, an orphan where it made something.
     pub(super) fn of_making(self) -> Fault {
         let later = self.code.as_deref().is_some_and(|code| LATER.contains(&code))
-            || matches!(self.status, Some(429 | 503));
+            || self.status == Some(429);
         match self.fault {
             Fault::Throttled(_) if !later => {
                 Fault::Unknown(why(Reason::Unexpected, self.status, self.code.as_deref()))

@@ -110,7 +110,7 @@ pub(super) async fn roll(client: &Client<'_>, old: &Secret) -> Reply {
         {
             return Answer::Gone.into();
         }
-        Err(failure) => return Answer::Fault(failure.fault()).into(),
+        Err(failure) => return Answer::Fault(failure.of_making()).into(),
     };
     match granted.take_refresh() {
         Some(new) if !new.same(old) => brought(granted, Some(new)),

@@ -46,7 +46,7 @@ pub(super) async fn register(issuer: &Issuer<'_>, admin: &Acting, values: &Value
     };
     let answered = match exchange(issuer.http, request).await {
         Ok(answered) => answered,
-        Err(failure) => return Answer::Fault(failure.fault()).into(),
+        Err(failure) => return Answer::Fault(failure.of_making()).into(),
     };
     if answered.status >= 300 {
         return Answer::Fault(answered.refusal().fault()).into();

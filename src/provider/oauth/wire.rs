@@ -4,10 +4,8 @@
 //! strings inside `oauth2` and the buffers of the HTTP stack are not zeroed; every buffer that is
 //! ours is.
 
-use std::error::Error;
 use std::fmt::Display;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
@@ -24,6 +22,7 @@ use url::Url;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::engine::call::{Answer, Fault, Liveness, Reason, Values, Why};
+use crate::provider::transport::Unanswered;
 
 /// The longest body that is read, in bytes. The metadata of large issuers stays below 10 KiB, a
 /// token answer with three JWTs below 20 KiB; more than 64 KiB is no OAuth answer.
@@ -42,9 +41,12 @@ pub(super) enum Failure {
     /// It left, and no whole answer came back.
     #[error("the answer was lost")]
     Lost(Reason),
-    /// 429 or 503; milliseconds where the other side said how long.
+    /// 429; milliseconds where the other side said how long.
     #[error("the other side asked to wait")]
     Throttled(Option<u64>),
+    /// 503, likewise. Whoever stands before the other side may say so of a request that it did.
+    #[error("the other side is not at hand")]
+    Unavailable(Option<u64>),
     /// Another 5xx: it may have happened.
     #[error("the other side failed with status {0}")]
     Broken(u16),
@@ -61,9 +63,18 @@ impl Failure {
     pub(super) fn fault(self) -> Fault {
         match self {
             Self::NotSent(reason) => Fault::NotSent(reason.into()),
-            Self::Throttled(wait) => Fault::Throttled(wait),
+            Self::Throttled(wait) | Self::Unavailable(wait) => Fault::Throttled(wait),
             Self::Refused(why) => Fault::Refused(why),
             Self::Lost(_) | Self::Broken(_) | Self::Odd(_) => Fault::Unknown(self.why()),
+        }
+    }
+
+    /// As the answer to a request that makes something: one that may have been done is not sent
+    /// again before somebody has looked.
+    pub(super) fn of_making(self) -> Fault {
+        match self {
+            Self::Unavailable(_) => Fault::Unknown(self.why()),
+            other => other.fault(),
         }
     }
 
@@ -79,7 +90,9 @@ impl Failure {
     /// As the answer to a probe: never a verdict.
     pub(super) fn sight(self) -> Answer {
         match self {
-            Self::Throttled(wait) => Answer::Fault(Fault::Throttled(wait)),
+            Self::Throttled(wait) | Self::Unavailable(wait) => {
+                Answer::Fault(Fault::Throttled(wait))
+            }
             other => Answer::Saw(Liveness::Unclear(other.why()), Values::new()),
         }
     }
@@ -88,6 +101,9 @@ impl Failure {
         match self {
             Self::NotSent(reason) | Self::Lost(reason) => reason.into(),
             Self::Throttled(_) => Reason::Refused.into(),
+            Self::Unavailable(_) => {
+                Why { reason: Reason::Unexpected, status: Some(503), word: None }
+            }
             Self::Broken(status) | Self::Odd(status) => {
                 Why { reason: Reason::Unexpected, status: Some(status), word: None }
             }
@@ -100,6 +116,15 @@ impl From<Reason> for Failure {
     /// A rule of ours said no before anything was sent.
     fn from(reason: Reason) -> Self {
         Self::Refused(reason.into())
+    }
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotSent(reason) => Self::NotSent(reason),
+            Unanswered::Lost(reason) => Self::Lost(reason),
+        }
     }
 }
 
@@ -222,10 +247,11 @@ pub(super) async fn exchange(
     http: &reqwest::Client,
     request: reqwest::Request,
 ) -> Result<Answered, Failure> {
-    let mut response = http.execute(request).await.map_err(|error| dispatch(&error))?;
+    let mut response = http.execute(request).await.map_err(|error| Unanswered::from(&error))?;
     let status = response.status().as_u16();
     match status {
-        429 | 503 => return Err(Failure::Throttled(wait(response.headers()))),
+        429 => return Err(Failure::Throttled(wait(response.headers()))),
+        503 => return Err(Failure::Unavailable(wait(response.headers()))),
         300..=399 => {
             let why = Why { reason: Reason::Redirect, status: Some(status), word: None };
             return Err(Failure::Refused(why));
@@ -257,36 +283,6 @@ pub(super) fn word(said: &str) -> Option<String> {
     let fits = (1..=64).contains(&said.len())
         && said.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte));
     fits.then(|| said.to_owned())
-}
-
-/// A failure below HTTP. Whatever happened before the connection stood sent nothing.
-fn dispatch(error: &reqwest::Error) -> Failure {
-    if error.is_builder() {
-        return Failure::NotSent(Reason::Unexpected);
-    }
-    if !error.is_connect() {
-        return Failure::Lost(if error.is_timeout() { Reason::Timeout } else { Reason::Reset });
-    }
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.downcast_ref::<io::Error>().is_some_and(is_tls) {
-            return Failure::NotSent(Reason::Tls);
-        }
-        // The connector's own error type is private; this is all it tells.
-        if inner.to_string() == "dns error" || inner.is::<rustls::pki_types::InvalidDnsNameError>()
-        {
-            return Failure::NotSent(Reason::Dns);
-        }
-        cause = inner.source();
-    }
-    Failure::NotSent(Reason::Connect)
-}
-
-/// The TLS library wraps its error in an I/O error, and so does the connector once more.
-fn is_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| {
-        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls)
-    })
 }
 
 /// `Retry-After` in milliseconds: seconds, or a date held against the server's own `Date`, so
@@ -353,6 +349,9 @@ mod tests {
         assert!(matches!(Failure::Broken(500).fault(), Fault::Unknown(_)));
         assert!(matches!(Failure::Broken(500).before(), Fault::NotSent(_)));
         assert!(matches!(Failure::NotSent(Reason::Dns).fault(), Fault::NotSent(_)));
+        assert_eq!(Failure::Unavailable(None).fault(), Fault::Throttled(None));
+        assert!(matches!(Failure::Unavailable(Some(7)).of_making(), Fault::Unknown(_)));
+        assert_eq!(Failure::Throttled(Some(7)).of_making(), Fault::Throttled(Some(7)));
         assert!(matches!(
             Failure::Broken(500).sight(),
             Answer::Saw(Liveness::Unclear(Why { status: Some(500), .. }), _)

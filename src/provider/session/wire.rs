@@ -1,14 +1,13 @@
 //! One request to the site and its answer. Redirects are answers, bodies are bounded, and what
 //! went wrong is told in closed words.
 
-use std::error::Error as _;
-
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::engine::call::{Answer, Fault, Liveness, Reason, Values, Why};
+use crate::provider::transport::Unanswered;
 
 /// The longest page that is read, in bytes: a heavy page of a web application is a megabyte.
 const PAGE_MAX: usize = 4 * 1024 * 1024;
@@ -22,6 +21,8 @@ pub(super) enum Failure {
     Lost(Why),
     /// The other side asked to wait; milliseconds where it said how long.
     Throttled(Option<u64>),
+    /// It did so by 503, which whoever stands before it may say of a request that it did.
+    Unavailable(u64),
     /// The other side, or a rule of ours, said no.
     Refused(Why),
 }
@@ -33,7 +34,19 @@ impl Failure {
             Self::NotSent(why) => Fault::NotSent(why),
             Self::Lost(why) => Fault::Unknown(why),
             Self::Throttled(wait) => Fault::Throttled(wait),
+            Self::Unavailable(wait) => Fault::Throttled(Some(wait)),
             Self::Refused(why) => Fault::Refused(why),
+        }
+    }
+
+    /// As the answer to a request that makes something: one that may have been done is not sent
+    /// again before somebody has looked.
+    pub(super) fn of_making(self) -> Fault {
+        match self {
+            Self::Unavailable(_) => {
+                Fault::Unknown(Why { reason: Reason::Unexpected, status: Some(503), word: None })
+            }
+            other => other.fault(),
         }
     }
 
@@ -41,6 +54,7 @@ impl Failure {
     pub(super) fn before(self) -> Self {
         match self {
             Self::Lost(why) => Self::NotSent(why),
+            Self::Unavailable(wait) => Self::Throttled(Some(wait)),
             other => other,
         }
     }
@@ -49,6 +63,7 @@ impl Failure {
     pub(super) fn sight(self) -> Answer {
         match self {
             Self::Throttled(wait) => Answer::Fault(Fault::Throttled(wait)),
+            Self::Unavailable(wait) => Answer::Fault(Fault::Throttled(Some(wait))),
             Self::NotSent(why) | Self::Lost(why) | Self::Refused(why) => {
                 Answer::Saw(Liveness::Unclear(why), Values::new())
             }
@@ -70,6 +85,15 @@ impl From<Fault> for Failure {
             Fault::Unknown(why) => Self::Lost(why),
             Fault::Throttled(wait) => Self::Throttled(wait),
             Fault::Refused(why) => Self::Refused(why),
+        }
+    }
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotSent(reason) => Self::NotSent(reason.into()),
+            Unanswered::Lost(reason) => Self::Lost(reason.into()),
         }
     }
 }
@@ -122,13 +146,13 @@ pub(super) async fn exchange(
     http: &reqwest::Client,
     request: reqwest::Request,
 ) -> Result<Answered, Failure> {
-    let mut response = http.execute(request).await.map_err(|error| broken(&error))?;
+    let mut response = http.execute(request).await.map_err(|error| Unanswered::from(&error))?;
     let status = response.status().as_u16();
     let lost = |reason| Failure::Lost(Why { reason, status: Some(status), word: None });
     let wait = seconds(response.headers());
     match status {
         429 => return Err(Failure::Throttled(wait)),
-        503 if wait.is_some() => return Err(Failure::Throttled(wait)),
+        503 if let Some(wait) = wait => return Err(Failure::Unavailable(wait)),
         500.. => return Err(lost(Reason::Unexpected)),
         _ => {}
     }
@@ -146,27 +170,4 @@ pub(super) async fn exchange(
 fn seconds(headers: &HeaderMap) -> Option<u64> {
     let said = headers.get(RETRY_AFTER)?.to_str().ok()?.parse::<u64>().ok()?;
     Some(said.saturating_mul(1000))
-}
-
-/// A failure below HTTP. Whatever happened before the connection stood sent nothing.
-fn broken(error: &reqwest::Error) -> Failure {
-    if error.is_builder() {
-        return Failure::NotSent(Reason::Unsupported.into());
-    }
-    if !error.is_connect() {
-        let reason = if error.is_timeout() { Reason::Timeout } else { Reason::Reset };
-        return Failure::Lost(reason.into());
-    }
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let tls = inner
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()));
-        if tls || inner.is::<rustls::Error>() {
-            return Failure::NotSent(Reason::Tls.into());
-        }
-        cause = inner.source();
-    }
-    let reason = if error.is_dns() { Reason::Dns } else { Reason::Connect };
-    Failure::NotSent(reason.into())
 }

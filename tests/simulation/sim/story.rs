@@ -148,6 +148,8 @@ impl<'a> Story<'a> {
         let keys = lab.state.fingerprints();
         let outside = Outside::new(sites, dice, scenario.disk, keys, tells);
         outside.lock().places.extend(places);
+        // Some batches may be written before one is looked at.
+        outside.lock().watch.jitter = 8 * scenario.disk;
         Self {
             lab,
             bench: Bench::of(scenario),
@@ -233,9 +235,6 @@ impl<'a> Story<'a> {
         let options = self.options(mode, &history);
         let mut plan = self.bench.plan(mode, &options).ok()?;
         plan.take_over(&history.leftovers);
-        if !options.deliver {
-            plan.withhold_from_contained();
-        }
         let driving = self.drives(plan, &history)?;
         if mode.contains() {
             let mark = Mark { since: None, because: None, run: Some(driving.0.clone()) };

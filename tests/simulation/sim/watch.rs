@@ -28,6 +28,8 @@ pub(crate) struct Watch {
     /// The bytes of each old one.
     pub(crate) olds: BTreeMap<Subject, String>,
     plan: Option<Plan>,
+    /// How much longer one write may take than another.
+    pub(crate) jitter: Ms,
     revokes_strangers: bool,
 }
 
@@ -191,7 +193,9 @@ impl Watch {
         if let Some(rate) = limits.revoke.filter(|_| request.at.verb == Verb::Revoke) {
             let times = self.revocations.entry(request.at.provider.clone()).or_default();
             times.push_back(now);
-            while times.front().is_some_and(|first| first + rate.per_ms <= now) {
+            // A call is counted when it is decided upon, and leaves when that is written.
+            let window = rate.per_ms.saturating_sub(self.jitter);
+            while times.front().is_some_and(|first| first + window <= now) {
                 times.pop_front();
             }
             if times.len() > rate.count as usize {
