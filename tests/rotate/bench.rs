@@ -161,10 +161,6 @@ impl Running {
         rustix::process::kill_process(self.pid(), signal).unwrap();
     }
 
-    pub(crate) fn is_over(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
-    }
-
     /// Whether it has ended by itself.
     pub(crate) fn is_over(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
