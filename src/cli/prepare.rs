@@ -112,6 +112,7 @@ pub(crate) async fn prepare(
         .map_err(|error| no_plan(&error))?;
     unlisted::without_successors(&mut plan, &taken);
     plan.take_over(&history.leftovers);
+    plan.look_for(&history.lost);
     if intent.mode == Mode::Rehearse {
         refuse_unwritable(&plan, &stores).await?;
     }

@@ -21,6 +21,15 @@ pub struct Leftover {
     pub side: KnownSide,
 }
 
+/// An interrupted run may have made a new one, and its answer was never heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostIssue {
+    /// The credential, `ROLE/NAME`.
+    pub id: String,
+    /// What the run's labels begin with.
+    pub label: String,
+}
+
 impl Plan {
     /// Takes leftovers into a contain: revoked and proved dead like any other, and not replaced.
     pub fn take_over(&mut self, leftovers: &[Leftover]) {
@@ -42,6 +51,16 @@ impl Plan {
             if let Ok(subject) = u32::try_from(self.credentials.len()) {
                 self.needed_by(&taken, Subject(subject));
                 self.credentials.push(taken);
+            }
+        }
+    }
+
+    /// What these runs may have made of a credential, and nobody heard of, is looked for: by its
+    /// label in the provider's list, else by a person.
+    pub fn look_for(&mut self, lost: &[LostIssue]) {
+        for LostIssue { id, label } in lost {
+            if let Some(planned) = self.credentials.iter_mut().find(|one| one.id == *id) {
+                planned.lost_before.push(label.clone());
             }
         }
     }
@@ -108,6 +127,7 @@ fn as_leftover(of: &Planned, leftover: &Leftover, id: String) -> Planned {
         deliver_to: Vec::new(),
         phases: vec![Phase::Baseline, Phase::Revoke, Phase::Evict, Phase::ProveOld, Phase::Sweep],
         leader: None,
+        lost_before: Vec::new(),
         serves: Vec::new(),
         deliver: false,
         earlier: Some(Earlier {

@@ -228,6 +228,10 @@ pub struct Planned {
     pub left_of: Option<Subject>,
     /// What an earlier run knows of it (restore, verify).
     pub earlier: Option<Earlier>,
+    /// What the labels of interrupted runs begin with, each of which may have made one that nobody
+    /// holds.
+    #[serde(default)]
+    pub lost_before: Vec<String>,
 }
 
 /// What an earlier run knows of a credential.
@@ -258,6 +262,9 @@ pub struct Earlier {
     pub sight: Option<Sight>,
     /// What that run said of the old one, and why.
     pub verdict: Option<(Verdict, String)>,
+    /// It may have made a new one that nobody holds.
+    #[serde(default)]
+    pub lost: bool,
 }
 
 /// A credential as an earlier run knew it.

@@ -6,7 +6,6 @@
 mod lab;
 
 #[path = "../rotate/bench.rs"]
-#[expect(dead_code, reason = "not every question is asked here")]
 mod bench;
 mod cell;
 mod database;

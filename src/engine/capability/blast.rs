@@ -75,4 +75,9 @@ impl KindCapability {
             |name: &String| name == "handle" || self.parts.get(name).is_some_and(is_handle);
         self.blast_of(way).key.iter().any(its_own)
     }
+
+    /// Whether nothing dies with it: the way ends one token, or what a handle of its own names.
+    pub(crate) fn kills_only_it(&self, way: &Way) -> bool {
+        self.blast_of(way).kills == Radius::Token || self.ends_its_own(way)
+    }
 }

@@ -85,6 +85,7 @@ impl Run {
                     placed: machine.placed.clone(),
                     sight: Some(self.sight(planned.kind)),
                     verdict: Some((said, why)),
+                    lost: machine.makes_unanswered(),
                 },
             );
         }

@@ -1,5 +1,7 @@
 //! What is left for a person.
 
+use std::iter;
+
 use super::super::call::{Reason, Subject, Verb};
 use super::super::capability::{ByHand, Order};
 use super::super::credential::{Issued, Machine, SETTLE_MS, Try, text};
@@ -180,7 +182,9 @@ impl Run {
         let made = machine.lost_issues();
         (made > 0).then(|| {
             let id = &planned.id;
-            let label = &self.plan.label;
+            let labels = iter::once(&self.plan.label).chain(&planned.lost_before);
+            let labels: Vec<String> = labels.map(|label| format!("{label}-")).collect();
+            let labels = labels.join(" or ");
             let kind = self.plan.kind(planned.kind);
             if kind.is_some_and(PlannedKind::asks_a_person) {
                 return Todo {
@@ -194,7 +198,7 @@ impl Run {
             Todo {
                 what: format!("a new {id} may have been made and lost ({made} lost answers)"),
                 at: None,
-                action: format!("look for a credential whose name begins with {label}-, delete it"),
+                action: format!("look for a credential whose name begins with {labels}, delete it"),
             }
         })
     }

@@ -121,8 +121,8 @@ pub(crate) fn no_false_dead(report: &Report, inner: &mut Inner) {
     if report.mode == Mode::Restore {
         return;
     }
-    for (number, one) in (0..).zip(&report.credentials) {
-        let Some(old) = inner.watch.olds.get(&Subject(number)).cloned() else { continue };
+    for one in &report.credentials {
+        let Some(old) = inner.watch.olds.get(&one.id).cloned() else { continue };
         let dead = matches!(one.old.verdict, Verdict::Dead | Verdict::AlreadyDead);
         if dead && inner.lives(&old) {
             let (verdict, why) = (one.old.verdict, &one.old.why);
