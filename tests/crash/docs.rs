@@ -33,10 +33,11 @@ pub(crate) fn write(table: &str, crashes: usize) {
     git.args(["rev-parse", "--short", "HEAD"]).current_dir(root);
     let commit = git.output().map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
     let commit = commit.unwrap_or_default();
+    let every = std::env::var_os("ROTATE_CRASH").map_or("", |_| "ROTATE_CRASH=all ");
     let section = format!(
-        "{SECTION}\n{BEFORE}\n{crashes} runs were killed, at commit {}, by \
-         `ROTATE_CRASH=all ROTATE_WRITE_DOCS=1 cargo test --test crash killed_anywhere`; the tests try a share of \
-         the points, another one each day.\n\n{table}",
+        "{SECTION}\n{BEFORE}\n{crashes} points were tried, at commit {}, by \
+         `{every}ROTATE_WRITE_DOCS=1 cargo test --test crash killed_anywhere`. The tests try a share of the points,\n\
+         another one each day; `ROTATE_CRASH=all` tries every one.\n\n{table}",
         commit.trim()
     );
     std::fs::write(&path, put(&text, &section)).unwrap();

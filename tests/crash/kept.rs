@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 use crate::cell::{CONTAIN, Point, end_of, killed, taken_up, undisturbed};
 use crate::gate::{Crossing, Side};
 use crate::journal::{Kept, Write, kept, open};
-use crate::site::{Role, Site, redis, verdaccio};
+use crate::site::{Role, Site, Start, redis, verdaccio};
 
-type Start = fn(&Arc<Crossing>) -> Option<Box<dyn Site>>;
+type Change = fn(&mut serde_json::Value);
 
 fn bench(start: Start) -> Option<(Box<dyn Site>, Arc<Crossing>)> {
     let crossing = Arc::default();
@@ -167,7 +167,7 @@ fn rewritten(role: &Role, change: impl Fn(&mut serde_json::Value)) {
 /// finds what it made and ends with one credential in its place.
 #[test]
 fn a_run_of_another_release_is_adopted_by_the_next_of_its_role() {
-    let changes: [(&str, fn(&mut serde_json::Value)); 2] = [
+    let changes: [(&str, Change); 2] = [
         ("engine", |header| header["engine"] = 999.into()),
         ("provider file", |header| {
             let providers = header["providers"].as_object_mut().unwrap();

@@ -62,7 +62,7 @@ fn accepted(keys: &mut Keys, shown: &str) -> bool {
     if flaps {
         keys.uses += 1;
     }
-    revoked.is_none() || (flaps && keys.uses % 2 == 0)
+    revoked.is_none() || (flaps && keys.uses % 2 == 1)
 }
 
 async fn answer(State(keys): State<Shared>, request: Request) -> Response {

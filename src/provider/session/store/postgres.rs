@@ -112,9 +112,14 @@ fn failure(error: &Error) -> Failure {
         &SqlState::INVALID_PASSWORD
         | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION
         | &SqlState::INSUFFICIENT_PRIVILEGE => Failure::Refused(why(Reason::ActorRefused)),
-        &SqlState::TOO_MANY_CONNECTIONS | &SqlState::CANNOT_CONNECT_NOW => {
-            Fault::Throttled(None).into()
-        }
+        // Not now, says the server, or its operator: 57P01 and 57P02 are what a connection hears that
+        // is ended from outside, in place of an answer. A removal by name may be asked for again.
+        &SqlState::TOO_MANY_CONNECTIONS
+        | &SqlState::CANNOT_CONNECT_NOW
+        | &SqlState::ADMIN_SHUTDOWN
+        | &SqlState::CRASH_SHUTDOWN
+        | &SqlState::T_R_DEADLOCK_DETECTED
+        | &SqlState::T_R_SERIALIZATION_FAILURE => Fault::Throttled(None).into(),
         _ => Failure::Refused(why(Reason::Refused)),
     }
 }
