@@ -104,7 +104,8 @@ fn take_overs(page: &mut String, sites: &[Box<dyn Site>], done: &[Done<'_>]) {
 
 The rehearsal stands at its first call of a verb, which is on the way and not answered, or was killed there; then
 `rotate --role mail-agent`. In the end the server takes neither the old one nor anything that the rehearsal had made
-or delivered, only what the contain holds; what may have been made and lost is named.
+or delivered, only what the contain holds. What the rehearsal was just making is named as unrecognised where the server
+lists it; where it does not (oidc-provider, django-oauth-toolkit, the Django session), the contain does not say so yet.
 
 | server | verb | half-open, standing | half-open, killed | done, standing | done, killed |
 |---|---|---|---|---|---|
