@@ -314,11 +314,12 @@ impl<'w> Driver<'w> {
     }
 
     fn believe_all(&mut self, at: Time, wall: Wall, written: Written) -> Result<(), DriveError> {
-        // Before what could not be written: nothing may be made because of that.
-        if self.journal_lost && !self.run.lost_its_journal() {
-            self.believe(at, Event { wall, what: What::Told(Told::JournalLost) })?;
-        }
         for (mut event, mut brought) in written {
+            // Before what could not be written: nothing may be made because of that.
+            let begun = !matches!(event.what, What::Started);
+            if begun && self.journal_lost && !self.run.lost_its_journal() {
+                self.believe(at, Event { wall, what: What::Told(Told::JournalLost) })?;
+            }
             if self.journal_lost {
                 lose_new(&mut event, &mut brought);
             }

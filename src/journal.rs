@@ -24,6 +24,7 @@ mod inbox;
 mod key;
 mod lock;
 mod record;
+mod reseal;
 mod runs;
 mod sealed;
 mod state;
@@ -33,10 +34,10 @@ pub(crate) use escrow::{EscrowError, Opening};
 pub use inbox::Message;
 pub use lock::{Holder, LockError, RoleLock};
 pub use record::{Journal, JournalError};
+pub(crate) use reseal::Resealed;
 pub use runs::RunSummary;
-pub(crate) use state::add_recipients;
-pub(crate) use state::run_id;
 pub use state::{State, StateError};
+pub(crate) use state::{add_recipients, run_id};
 pub use take_over::TakeOver;
 
 /// The number of the journal format that this release writes, and the only one it reads.

@@ -1,7 +1,6 @@
 //! Sealing: age encryption to this installation's key and the configured recipients.
 
 use std::io::{Read, Write};
-use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,10 +9,20 @@ use age::x25519;
 
 use crate::secret::{FingerprintKey, Secret};
 
-/// Seals to every recipient; opens with this installation's key.
+mod identity;
+mod recipient;
+
+pub(crate) use identity::Identities;
+pub use recipient::BadRecipient;
+pub(crate) use recipient::Recipient;
+
+/// Seals to every recipient; opens with this installation's key, and with those of people that
+/// it was given for one command.
 pub struct Seal {
-    identity: x25519::Identity,
-    recipients: Vec<x25519::Recipient>,
+    /// This installation's own comes first.
+    identities: Vec<identity::Identity>,
+    /// This installation's own comes first.
+    recipients: Vec<Recipient>,
 }
 
 /// What one installation seals and names secrets with, and where it keeps what is sealed.
@@ -30,11 +39,11 @@ pub enum SealError {
     /// The installation key is not an age key.
     #[error("the installation key is not an age identity")]
     BadKey,
-    /// A recipient of the configuration is not one.
-    #[error("recipient {0} is not an age recipient")]
-    BadRecipient(String),
-    /// The key does not open it, or it was changed.
-    #[error("the seal does not open with this installation's key")]
+    /// A recipient of the configuration is not one: its number, from one.
+    #[error("recipient {0} is {1}")]
+    BadRecipient(usize, BadRecipient),
+    /// No key at hand opens it, or it was changed.
+    #[error("the seal does not open with any key at hand")]
     Closed,
     /// The sealed stream could not be written.
     #[error("the sealed stream cannot be written")]
@@ -48,18 +57,30 @@ impl Seal {
         Secret::new(text.expose_secret().as_bytes().to_vec())
     }
 
-    /// Takes the installation key, and the configured recipients (`age1...`).
+    /// Takes the installation key, and the configured recipients: `age1...`, `ssh-ed25519 ...`,
+    /// `ssh-rsa ...`.
     ///
     /// # Errors
     /// [`SealError::BadKey`], [`SealError::BadRecipient`].
     pub fn new(key: &Secret, recipients: &[String]) -> Result<Self, SealError> {
         let text = std::str::from_utf8(key.expose()).map_err(|_| SealError::BadKey)?;
         let identity: x25519::Identity = text.trim().parse().map_err(|_| SealError::BadKey)?;
-        let mut all = vec![identity.to_public()];
-        for text in recipients {
-            all.push(text.parse().map_err(|_| SealError::BadRecipient(text.clone()))?);
+        let mut all = vec![Recipient::from(identity.to_public())];
+        for (n, text) in recipients.iter().enumerate() {
+            all.push(text.parse().map_err(|why| SealError::BadRecipient(n + 1, why))?);
         }
-        Ok(Self { identity, recipients: all })
+        Ok(Self { identities: vec![Arc::new(identity)], recipients: all })
+    }
+
+    /// The same, opening also what was sealed to the public halves of these keys.
+    pub(crate) fn opened_by(&self, more: &Identities) -> Self {
+        let identities = self.identities.iter().chain(&more.0).cloned().collect();
+        Self { identities, recipients: self.recipients.clone() }
+    }
+
+    /// The public half of the installation key.
+    pub(crate) fn own(&self) -> String {
+        self.recipients.first().map(Recipient::to_string).unwrap_or_default()
     }
 
     /// How many keys open what is sealed.
@@ -72,7 +93,7 @@ impl Seal {
     /// # Errors
     /// [`SealError::Write`].
     pub fn wrap<W: Write>(&self, out: W) -> Result<age::stream::StreamWriter<W>, SealError> {
-        let recipients = self.recipients.iter().map(|one| one as &dyn age::Recipient);
+        let recipients = self.recipients.iter().map(Recipient::as_age);
         age::Encryptor::with_recipients(recipients)
             .map_err(|_| SealError::BadKey)?
             .wrap_output(out)
@@ -96,7 +117,7 @@ impl Seal {
     pub fn open(&self, sealed: &[u8]) -> Result<Secret, SealError> {
         let decryptor = age::Decryptor::new(sealed).map_err(|_| SealError::Closed)?;
         let mut reader = decryptor
-            .decrypt(iter::once(&self.identity as &dyn age::Identity))
+            .decrypt(self.identities.iter().map(|one| one.as_ref() as &dyn age::Identity))
             .map_err(|_| SealError::Closed)?;
         // The plain text is shorter than the sealed one, so this never grows: a buffer that grows
         // or shrinks leaves its old self behind, unzeroed. Hence the exact copy, too.

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::child::{self, Environment};
 use crate::engine::call::{
-    Answer, Call, CallId, Delivery, Fault, Holding, Liveness, PlaceState, Placed, Reason, Request,
-    RoleIndex, Task, Values, Verb, Wall, Why,
+    Answer, Call, CallId, Delivery, Fault, Holding, Liveness, NotPlaced, PlaceState, Placed,
+    Reason, Request, RoleIndex, Task, Values, Verb, Wall, Why,
 };
 use crate::engine::capability::{Part, PartType};
 use crate::engine::plan::Plan;
@@ -297,38 +297,58 @@ impl LiveWorld {
     }
 
     async fn deliver(&self, delivery: &Delivery, vault: &Vault) -> Result<Answer, Fault> {
-        let edits = self.edits(delivery, vault).map_err(Fault::Refused)?;
-        let places: Vec<String> = edits.iter().map(|edit| edit.to.to_string()).collect();
-        let written = tokio::time::timeout(WRITE_LIMIT, self.stores.deliver(edits)).await;
-        let states = written.unwrap_or_else(|_| Err(Fault::Unknown(Reason::Timeout.into())))?;
-        let reached = self.reload(delivery).await;
-        let placed = places.into_iter().zip(states);
-        Ok(Answer::Placed(
-            placed.map(|(to, state)| Placed { to, state: reached.unwrap_or(state) }).collect(),
-        ))
+        let mut sets = self.edits(delivery, vault).map_err(Fault::Refused)?;
+        if delivery.whole {
+            sets = vec![sets.into_iter().flatten().collect()];
+        }
+        let names = |set: &Vec<Edit>| set.iter().map(|edit| edit.to.to_string()).collect();
+        let places: Vec<Vec<String>> = sets.iter().map(names).collect();
+        let written = self.stores.deliver_each(sets, WRITE_LIMIT).await;
+        let mut placed = Vec::new();
+        let mut left = Vec::new();
+        for (to, written) in places.into_iter().zip(written) {
+            match written {
+                Ok(states) => {
+                    let both = to.into_iter().zip(states);
+                    placed.extend(both.map(|(to, state)| Placed { to, state }));
+                }
+                Err(fault) => left.push((to, fault)),
+            }
+        }
+        if let ([], [(_, fault)]) = (placed.as_slice(), left.as_slice()) {
+            return Err(fault.clone());
+        }
+        if !placed.is_empty()
+            && let Some(reached) = self.reload(delivery).await
+        {
+            placed.iter_mut().for_each(|place| place.state = reached);
+        }
+        if left.is_empty() {
+            return Ok(Answer::Placed(placed));
+        }
+        let left = left.into_iter().map(|(to, fault)| not_placed(to, fault)).collect();
+        Ok(Answer::PlacedInPart { placed, left })
     }
 
-    /// One edit per place and part. A part that the new one does not have keeps its place as it
-    /// is if the kind says that it may be absent.
-    fn edits(&self, delivery: &Delivery, vault: &Vault) -> Result<Vec<Edit>, Why> {
+    /// Table by table, one edit per part. A part that the new one does not have keeps its place as
+    /// it is if the kind says that it may be absent.
+    fn edits(&self, delivery: &Delivery, vault: &Vault) -> Result<Vec<Vec<Edit>>, Why> {
         let new = vault.parts(&delivery.new)?;
         let old = delivery.old.as_ref().map(|old| vault.parts(old)).transpose()?;
         let provider = self.provider(&delivery.new.provider)?;
         let kind = provider.capability().kinds.get(&delivery.new.kind);
-        let mut edits = Vec::new();
-        for (name, to) in delivery.places.iter().flatten() {
+        let edit = |(name, to): (&String, &SecretRef)| {
             let optional =
                 kind.and_then(|kind| kind.parts.get(name)).is_some_and(|part| part.optional);
             let Some(value) = part(&new, name) else {
-                if optional {
-                    continue;
-                }
-                return Err(Reason::MissingValue.into());
+                return if optional { None } else { Some(Err(Reason::MissingValue.into())) };
             };
-            let old = old.as_ref().map(|old| part(old, name).unwrap_or(Secret::new(Vec::new())));
-            edits.push(Edit { to: to.clone(), old, new: value });
-        }
-        Ok(edits)
+            let written = delivery.written.contains(&to.to_string());
+            let expected = old.as_ref().or(written.then_some(&new));
+            let old = expected.map(|it| part(it, name).unwrap_or(Secret::new(Vec::new())));
+            Some(Ok(Edit { to: to.clone(), old, new: value }))
+        };
+        delivery.places.iter().map(|set| set.iter().filter_map(edit).collect()).collect()
     }
 
     /// How far the user of the places came; none where it went no further than the writing.
@@ -424,6 +444,15 @@ fn publish(parts: &mut Parts, described: &BTreeMap<String, Part>) -> Result<(), 
     Ok(())
 }
 
+fn not_placed(to: Vec<String>, fault: Fault) -> NotPlaced {
+    let (why, unknown) = match fault {
+        Fault::Unknown(why) => (why, true),
+        Fault::Refused(why) | Fault::NotSent(why) => (why, false),
+        Fault::Throttled(_) => (Reason::Timeout.into(), true),
+    };
+    NotPlaced { to, why, unknown }
+}
+
 /// The bytes of one part as they stand in a place, secret or public.
 fn part(parts: &Parts, name: &str) -> Option<Secret> {
     if let Some(secret) = parts.secret.get(name) {
@@ -438,6 +467,7 @@ fn part(parts: &Parts, name: &str) -> Option<Secret> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
 
     use serde_json::json;
@@ -445,9 +475,7 @@ mod tests {
 
     use super::*;
     use crate::engine::call::{At, Identity, Party, SecretId};
-    use crate::engine::capability::{
-        Blast, Class, Effect, KindCapability, Limits, Order, ProofRule, ProviderCapability, Radius,
-    };
+    use crate::engine::capability::{Class, KindCapability, ProviderCapability};
 
     /// One kind: `secret`, an optional `access`, a public `sid`; and answers chosen by the verb.
     struct Acme(ProviderCapability);
@@ -456,7 +484,6 @@ mod tests {
         fn new() -> Self {
             let part = |part_type, optional| Part { part_type, optional };
             let kind = KindCapability {
-                class: Class::ApiKey,
                 parts: [
                     ("access".into(), part(PartType::Secret, true)),
                     ("secret".into(), part(PartType::Secret, false)),
@@ -464,46 +491,11 @@ mod tests {
                 ]
                 .into(),
                 generates: true,
-                admin: BTreeMap::new(),
-                client: Vec::new(),
-                order: Order::Any,
-                blast: Blast { kills: Radius::Token, key: Vec::new() },
-                overlap: None,
-                lives: None,
-                minted: BTreeMap::new(),
-                proof: ProofRule {
-                    refusals: 1,
-                    hold_ms: 0,
-                    give_up_ms: 0,
-                    probes: 1,
-                    assumed: true,
-                    from_inventory: false,
-                },
-                warn: Vec::new(),
-                verbs: BTreeMap::new(),
-                effect: Effect::None,
-                tells_identity: true,
-                issue_by_hand: None,
-                revoke_by_hand: None,
-                level: "full".into(),
+                ..KindCapability::new(Class::ApiKey)
             };
             Self(ProviderCapability {
-                id: "acme".into(),
-                file: "acme".into(),
-                name: "Acme".into(),
-                sha256: String::new(),
-                hosts: Vec::new(),
-                hosts_from_inventory: false,
-                base_missing: false,
-                vars: BTreeMap::new(),
-                limits: Limits {
-                    in_flight: 1,
-                    calls: None,
-                    revoke: None,
-                    refused: None,
-                    batch: None,
-                },
                 kinds: [("api-key".to_owned(), kind)].into(),
+                ..ProviderCapability::new("acme", "Acme")
             })
         }
     }
@@ -622,6 +614,10 @@ mod tests {
         }
     }
 
+    fn allowed() -> Commands {
+        Commands::Allowed(Environment::default())
+    }
+
     fn party(id: u64, sid: &str) -> Party {
         Party {
             provider: "acme".into(),
@@ -652,7 +648,7 @@ mod tests {
 
     #[tokio::test]
     async fn reading_splits_public_parts_from_secret_ones() {
-        let host = Host::new(Commands::Allowed(Environment::default()));
+        let host = Host::new(allowed());
         host.write("SECRET=one\nSID=s1\n");
         let made = host.read().await;
         let Answer::Held(held) = made.answer else { panic!("{:?}", made.answer) };
@@ -672,7 +668,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_that_must_be_there_and_is_not_is_a_fault() {
-        let host = Host::new(Commands::Allowed(Environment::default()));
+        let host = Host::new(allowed());
         host.write("SID=s1\nACCESS=a\n");
         let Fault::Refused(why) = fault(host.read().await) else { panic!("not refused") };
         assert_eq!(why.reason, Reason::Empty);
@@ -683,7 +679,7 @@ mod tests {
 
     #[tokio::test]
     async fn generated_and_issued_bytes_come_back_with_their_fingerprint() {
-        let host = Host::new(Commands::Allowed(Environment::default()));
+        let host = Host::new(allowed());
         let (provider, kind) = ("acme".to_owned(), "api-key".to_owned());
         let made = host.make(Task::Generate { provider, kind }).await;
         let Answer::Held(held) = made.answer else { panic!("{:?}", made.answer) };
@@ -700,7 +696,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_made_up_party_keeps_its_public_parts_and_shows_no_real_secret() {
-        let host = Host::new(Commands::Allowed(Environment::default()));
+        let host = Host::new(allowed());
         host.hold(1, &[("secret", "old")]);
         for (made_up, seen) in [(false, "olds1"), (true, "made-ups1")] {
             let task = ask(Verb::Probe, Party { made_up, ..party(1, "s1") }, None);
@@ -711,7 +707,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_provider_that_hangs_or_panics_is_answered_for() {
-        let host = Host::new(Commands::Allowed(Environment::default()));
+        let host = Host::new(allowed());
         host.hold(1, &[("secret", "old")]);
         for (trouble, reason) in [("hang", Reason::Timeout), ("panic", Reason::Unexpected)] {
             for verb in [Verb::Issue, Verb::Revoke, Verb::Find] {
@@ -726,7 +722,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_there_to_be_used_is_refused() {
-        let host = Host::new(Commands::Allowed(Environment::default()));
+        let host = Host::new(allowed());
         let made = host.make(ask(Verb::Probe, party(9, "s1"), None)).await;
         assert_eq!(fault(made), Fault::Refused(Reason::MissingValue.into()));
         let (provider, kind) = ("nobody".to_owned(), "api-key".to_owned());
@@ -742,13 +738,15 @@ mod tests {
             new: party(2, "s2"),
             old: Some(party(1, "s1")),
             places: vec![host.places()],
+            written: BTreeSet::new(),
+            whole: false,
             reload: reload.iter().map(|word| (*word).to_owned()).collect(),
             read_on_use: false,
         }
     }
 
     async fn states(host: &Host, delivery: Delivery) -> Vec<PlaceState> {
-        match host.make(Task::Deliver(delivery)).await.answer {
+        match host.make(Task::Deliver(Box::new(delivery))).await.answer {
             Answer::Placed(placed) => placed.into_iter().map(|one| one.state).collect(),
             other => panic!("{other:?}"),
         }
@@ -757,17 +755,12 @@ mod tests {
     #[tokio::test]
     async fn a_delivery_says_how_far_each_place_came() {
         for (commands, reload, on_use, reached) in [
-            (Commands::Allowed(Environment::default()), &[][..], false, PlaceState::ReadBack),
-            (Commands::Allowed(Environment::default()), &["true"][..], false, PlaceState::Reloaded),
-            (
-                Commands::Allowed(Environment::default()),
-                &["false"][..],
-                false,
-                PlaceState::ReadBack,
-            ),
+            (allowed(), &[][..], false, PlaceState::ReadBack),
+            (allowed(), &["true"][..], false, PlaceState::Reloaded),
+            (allowed(), &["false"][..], false, PlaceState::ReadBack),
             (Commands::Untrusted, &["true"][..], false, PlaceState::ReadBack),
             (Commands::Elsewhere, &["true"][..], false, PlaceState::ReadBack),
-            (Commands::Allowed(Environment::default()), &[][..], true, PlaceState::InUse),
+            (allowed(), &[][..], true, PlaceState::InUse),
         ] {
             let host = Host::new(commands.clone());
             let delivery = Delivery { read_on_use: on_use, ..delivery(&host, reload) };
@@ -779,23 +772,61 @@ mod tests {
 
     #[tokio::test]
     async fn a_delivery_that_was_made_before_is_made() {
-        let host = Host::new(Commands::Allowed(Environment::default()));
+        let host = Host::new(allowed());
         let delivery = delivery(&host, &[]);
         states(&host, delivery.clone()).await;
         assert_eq!(states(&host, delivery).await, [PlaceState::ReadBack; 2]);
     }
 
     #[tokio::test]
+    async fn a_place_that_cannot_be_written_keeps_it_from_no_other() {
+        let host = Host::new(allowed());
+        let one = delivery(&host, &[]);
+        let gone = SecretRef { path: "/nowhere/at/all".to_owned(), ..host.place("SECRET") };
+        let second: BTreeMap<String, SecretRef> = [("secret".to_owned(), gone.clone())].into();
+        for places in [vec![host.places(), second.clone()], vec![second.clone(), host.places()]] {
+            let apart = Delivery { places, ..one.clone() };
+            let whole = Delivery { whole: true, ..apart.clone() };
+            let fault = fault(host.make(Task::Deliver(Box::new(whole))).await);
+            assert!(matches!(fault, Fault::Refused(why) if why.reason == Reason::Unwritable));
+            assert_eq!(host.text(), "SECRET=old\nSID=s1\nACCESS=a\n");
+            let made = host.make(Task::Deliver(Box::new(apart))).await;
+            let Answer::PlacedInPart { placed, left } = made.answer else { panic!() };
+            let reached: Vec<_> = placed.iter().map(|place| place.state).collect();
+            assert_eq!(reached, [PlaceState::ReadBack; 2]);
+            let [NotPlaced { to, why, unknown: false }] = left.as_slice() else { panic!() };
+            assert_eq!((to, why.reason), (&vec![gone.to_string()], Reason::Unwritable));
+            assert_eq!(host.text(), "SECRET=new\nSID=s2\nACCESS=a\n");
+            delivery(&host, &[]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_written_before_is_left_to_whoever_changed_it_since() {
+        let host = Host::new(allowed());
+        let one = Delivery { old: None, ..delivery(&host, &[]) };
+        let written = host.places().values().map(ToString::to_string).collect();
+        let again = Delivery { written, ..one.clone() };
+        host.write("SECRET=theirs\nSID=s2\nACCESS=a\n");
+        let refused = fault(host.make(Task::Deliver(Box::new(again.clone()))).await);
+        assert_eq!(refused, Fault::Refused(Reason::PlaceChanged.into()));
+        host.write("SECRET=new\nSID=s2\nACCESS=a\n");
+        assert_eq!(states(&host, again).await, [PlaceState::ReadBack; 2]);
+        host.write("SECRET=theirs\nSID=s2\nACCESS=a\n");
+        assert_eq!(states(&host, one).await, [PlaceState::ReadBack; 2], "nothing is known of it");
+    }
+
+    #[tokio::test]
     async fn somebody_elses_work_and_a_missing_part_leave_everything_as_it_is() {
-        let host = Host::new(Commands::Allowed(Environment::default()));
+        let host = Host::new(allowed());
         let delivery = delivery(&host, &["true"]);
         let others = "SECRET=old\nSID=other\nACCESS=a\n";
         host.write(others);
-        let made = host.make(Task::Deliver(delivery.clone())).await;
+        let made = host.make(Task::Deliver(Box::new(delivery.clone()))).await;
         assert_eq!(fault(made), Fault::Refused(Reason::PlaceChanged.into()));
         assert_eq!(host.text(), others);
         host.hold(2, &[("access", "b")]);
-        let made = host.make(Task::Deliver(delivery)).await;
+        let made = host.make(Task::Deliver(Box::new(delivery))).await;
         assert_eq!(fault(made), Fault::Refused(Reason::MissingValue.into()));
         assert_eq!(host.text(), others);
     }
@@ -803,7 +834,7 @@ mod tests {
     #[tokio::test]
     async fn an_agent_is_stopped_only_by_a_trusted_command_on_its_own_host() {
         let stop = |word: &str| Task::Stop { role: RoleIndex(0), argv: vec![word.to_owned()] };
-        let host = Host::new(Commands::Allowed(Environment::default()));
+        let host = Host::new(allowed());
         assert_eq!(host.make(stop("true")).await.answer, Answer::Done);
         let Fault::Refused(why) = fault(host.make(stop("false")).await) else { panic!() };
         assert_eq!(why.reason, Reason::CommandFailed);

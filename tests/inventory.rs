@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rotate::engine::capability::{
-    Blast, Capabilities, Class, Effect, KindCapability, KindRef, Limits, Order, Part, PartType,
-    ProofRule, ProviderCapability, Radius, Var,
+    Capabilities, Class, KindCapability, KindRef, Part, PartType, ProviderCapability, Var,
 };
 use rotate::engine::check::check;
 use rotate::inventory::{Inventory, Problem, Reload, SecretRef, VarValue, literal, render};
@@ -695,33 +694,8 @@ fn kind(parts: &[(&str, PartType)]) -> KindCapability {
     let part = |(name, part_type): &(&str, PartType)| {
         (name.to_string(), Part { part_type: *part_type, optional: false })
     };
-    KindCapability {
-        class: Class::ApiKey,
-        parts: parts.iter().map(part).collect(),
-        generates: false,
-        admin: BTreeMap::new(),
-        client: Vec::new(),
-        order: Order::Any,
-        blast: Blast { kills: Radius::Token, key: Vec::new() },
-        overlap: None,
-        lives: None,
-        minted: BTreeMap::new(),
-        proof: ProofRule {
-            refusals: 3,
-            hold_ms: 1,
-            give_up_ms: 1,
-            probes: 1,
-            assumed: false,
-            from_inventory: false,
-        },
-        warn: Vec::new(),
-        verbs: BTreeMap::new(),
-        effect: Effect::None,
-        tells_identity: false,
-        issue_by_hand: None,
-        revoke_by_hand: None,
-        level: "full".into(),
-    }
+    let parts = parts.iter().map(part).collect();
+    KindCapability { parts, ..KindCapability::new(Class::ApiKey) }
 }
 
 fn own(kind: &str) -> Vec<KindRef> {
@@ -729,18 +703,8 @@ fn own(kind: &str) -> Vec<KindRef> {
 }
 
 fn provider(id: &str, kinds: Vec<(&str, KindCapability)>) -> ProviderCapability {
-    ProviderCapability {
-        id: id.into(),
-        file: id.into(),
-        name: id.into(),
-        sha256: String::new(),
-        hosts: Vec::new(),
-        hosts_from_inventory: false,
-        base_missing: false,
-        vars: BTreeMap::new(),
-        limits: Limits { in_flight: 4, calls: None, revoke: None, refused: None, batch: None },
-        kinds: kinds.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect(),
-    }
+    let kinds = kinds.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect();
+    ProviderCapability { kinds, ..ProviderCapability::new(id, id) }
 }
 
 const SECRET: [(&str, PartType); 1] = [("secret", PartType::Secret)];

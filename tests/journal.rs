@@ -501,7 +501,9 @@ fn recipients_are_read_from_their_file() {
     assert_eq!(State::open(dir.path()).unwrap().seal().recipients(), 2);
     fs::write(&path, "age1typo\n").unwrap();
     let error = State::open(dir.path()).map(drop).unwrap_err();
-    assert_eq!(error.to_string(), "state: recipient age1typo is not an age recipient");
+    let wanted =
+        format!("state: line 1 of {} is neither an age nor an ssh public key", path.display());
+    assert_eq!(error.to_string(), wanted);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rotate::child::Environment;
@@ -475,6 +476,52 @@ async fn a_credential_is_delivered_as_a_whole_or_not_at_all() {
         assert_eq!(fault, Fault::Refused(Reason::Unwritable.into()));
         assert_eq!(disk.text("first"), "old");
     }
+}
+
+/// A store on a network mount that is gone.
+struct Gone;
+
+#[async_trait]
+impl SecretStore for Gone {
+    async fn read(&self, _from: &SecretRef) -> Result<Secret, Why> {
+        std::future::pending().await
+    }
+
+    async fn check(&self, _edits: &[Edit]) -> Result<(), Why> {
+        std::future::pending().await
+    }
+
+    async fn write(&self, _edits: Vec<Edit>) -> Result<PlaceState, Why> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_set_of_places_is_kept_back_by_no_other() {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let disk = Disk::new();
+    let env = disk.file(".env", "A=old\nB=old\nC=other\n");
+    let files = Arc::new(FileStore::new(None, shapes()));
+    let stores = stores().with("dotenv", files.clone()).with("gone", Arc::new(Gone));
+    let set = |key| vec![edit(&at("dotenv", &env, key), "old", "new")];
+    let changed = Err(Fault::Refused(Reason::PlaceChanged.into()));
+    let late = Err(Fault::Unknown(Reason::Timeout.into()));
+    let done = Ok(vec![PlaceState::ReadBack]);
+    // One file, one edit.
+    let both = stores.deliver_each(vec![set("A"), set("B")], LIMIT).await;
+    assert_eq!(both, [done.clone(), done.clone()]);
+    assert_eq!(files.replaced(), 1);
+    // Where one of the file's sets is refused, the others are written all the same.
+    disk.file(".env", "A=old\nB=new\nC=other\n");
+    let gone = vec![edit(&at("gone", Path::new("key"), ""), "old", "new")];
+    let unknown = vec![edit(&at("vault", Path::new("key"), ""), "old", "new")];
+    let each = vec![set("C"), gone, set("A"), unknown, set("B")];
+    let each = stores.deliver_each(each, LIMIT).await;
+    let [c, gone, a, unknown, b] = each.try_into().unwrap();
+    assert_eq!((c, gone, a, b), (changed, late, done.clone(), done));
+    assert!(matches!(unknown, Err(Fault::Refused(why)) if why.reason == Reason::Unsupported));
+    assert_eq!(disk.text(".env"), "A=new\nB=new\nC=other\n");
+    assert_eq!(files.replaced(), 2, "what is there already is not written again");
 }
 
 #[tokio::test]

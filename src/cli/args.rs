@@ -160,7 +160,7 @@ pub(crate) fn said(text: &str) -> Result<String, String> {
 
 /// Reads a width of the blast radius, in the words of a provider file.
 pub(crate) fn radius() -> impl TypedValueParser<Value = Radius> {
-    PossibleValuesParser::new(["token", "family", "grant", "project", "client", "user", "account"])
+    PossibleValuesParser::new(Radius::ALL.map(Radius::word))
         .try_map(|word: String| Radius::deserialize(StringDeserializer::<ValueError>::new(word)))
 }
 

@@ -15,7 +15,7 @@ use super::terminal;
 use crate::drive;
 use crate::engine::call::Told;
 use crate::engine::report::Report;
-use crate::journal::{Journal, State};
+use crate::journal::{Journal, JournalError, State};
 use crate::store::GivenStore;
 
 impl Session {
@@ -46,7 +46,13 @@ impl Session {
         let Prepared { plan, context, history, .. } = prepared;
         let (began, mode) = (wall(), plan.mode);
         let header = header(&plan, &context, began)?;
-        let journal = match Journal::begin(&state, &header, &history.adopted) {
+        let mut begun = Journal::begin(&state, &header, &history.adopted);
+        if let (Err(JournalError::Sealed { .. }), true) = (&begun, mode.contains()) {
+            // What an earlier run held and no key opens is no reason to keep no journal of this.
+            terminal::say("warning: goes on without what an earlier run sealed and no key opens");
+            begun = Journal::begin(&state, &header, &state.openable(&history.adopted));
+        }
+        let journal = match begun {
             Ok(journal) => journal,
             Err(error) if plan.mode.contains() => {
                 terminal::say(&format!(

@@ -21,7 +21,8 @@ use crate::drive::Past;
 use crate::engine::call::{SecretId, Wall};
 use crate::engine::plan::{Earlier, KnownSide};
 use crate::engine::report::{Stamp, Verdict};
-use crate::journal::{EscrowError, Holder, JournalError, Opening, State};
+use crate::journal::{EscrowError, Holder, JournalError, Opening, Resealed, State};
+use crate::seal::Identities;
 
 /// List what is held under seal, or open one of them
 #[derive(Args, Clone, Debug)]
@@ -36,6 +37,9 @@ enum Command {
     List(List),
     /// Write one of them to a file of its owner alone, or into a pipe; the journal keeps who did
     Open(Open),
+    /// Seal everything again, to the key and the recipients of today: after a key was lost, or a
+    /// recipient came or went
+    Reseal(Reseal),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -64,9 +68,29 @@ struct Open {
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     #[command(flatten)]
+    keys: PrivateKeys,
+    #[command(flatten)]
     state: StateDir,
     #[command(flatten)]
     log: Log,
+}
+
+#[derive(Args, Clone, Debug)]
+struct Reseal {
+    #[command(flatten)]
+    keys: PrivateKeys,
+    #[command(flatten)]
+    state: StateDir,
+    #[command(flatten)]
+    log: Log,
+}
+
+#[derive(Args, Clone, Debug)]
+struct PrivateKeys {
+    /// A recipient's private key, where this installation's does not open it: a file of
+    /// age-keygen, or an ssh key; several, one each
+    #[arg(short = 'i', long = "identity", value_name = "FILE")]
+    identities: Vec<PathBuf>,
 }
 
 /// The old one or the new one.
@@ -106,6 +130,7 @@ impl Escrow {
         match self.command {
             Command::List(list) => list.run(),
             Command::Open(open) => open.run(),
+            Command::Reseal(reseal) => reseal.run(),
         }
     }
 
@@ -113,6 +138,7 @@ impl Escrow {
         match &self.command {
             Command::List(list) => list.output.log,
             Command::Open(open) => open.log,
+            Command::Reseal(reseal) => reseal.log,
         }
     }
 }
@@ -133,25 +159,17 @@ impl List {
         }
         let head = ["RUN", "CREDENTIAL", "WHICH", "HANDLE", "FINGERPRINT", "AGE", "OPENED"];
         let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, wall())).collect();
-        let text = match format {
-            Format::Markdown => table::ticket(&head, &rows),
-            Format::Human | Format::Json => table::plain(&head, &rows),
-        };
-        Ok(run::shown(&text))
+        Ok(run::shown(&table::of(format, &head, &rows)))
     }
 }
 
 fn row(line: &Line, now: Wall) -> Vec<String> {
     /// As many as tell any two apart that one installation will ever hold.
     const SHOWN: usize = 12;
-    let side = match line.side {
-        Side::New => "new",
-        Side::Old => "old",
-    };
     vec![
         line.run.clone(),
         line.credential.clone(),
-        side.to_owned(),
+        name_of(line.side).to_owned(),
         line.handle.clone().unwrap_or_else(|| "-".to_owned()),
         line.fingerprint.chars().take(SHOWN).collect(),
         age(now.0.saturating_sub(line.since.0.0)),
@@ -235,8 +253,7 @@ impl Open {
             return Err(Failure::input("a secret is not shown on a terminal")
                 .hint("name a file that is to be made: --to FILE, or pipe it into a program"));
         }
-        let session = Session::of_state(&self.state)?;
-        let state = session.existing_state()?.ok_or_else(nothing)?;
+        let state = self.keys.state(&self.state)?.ok_or_else(nothing)?;
         let found = held(&state)?.into_iter().find(|held| {
             held.line.run == self.run
                 && held.line.credential == self.credential
@@ -270,6 +287,56 @@ impl Open {
             terminal::say(&format!("{} written to {}", terminal::clean(&whose), path.display()));
         }
         Ok(ExitCode::from(exit::NOTHING_LEFT))
+    }
+}
+
+impl Reseal {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let done = match self.keys.state(&self.state)? {
+            Some(state) => {
+                state.reseal().map_err(|error| own(&error).hint(error.hint())).map(|done| {
+                    let keys = state.seal().recipients();
+                    (done, keys)
+                })?
+            }
+            None => (Resealed::default(), 1),
+        };
+        let (Resealed { again, closed }, keys) = done;
+        terminal::say(&format!("{again} sealed again, to {}", keys_of(keys)));
+        if closed > 0 {
+            let hint = "name the key of another recipient: --identity FILE, or bring the \
+                        installation's own back from a backup";
+            return Err(Failure::own(format!("{closed} not opened by any key at hand")).hint(hint));
+        }
+        Ok(ExitCode::from(exit::NOTHING_LEFT))
+    }
+}
+
+/// Whose keys open what is sealed, of so many: this installation's is always one of them.
+pub(super) fn keys_of(all: usize) -> String {
+    match all.saturating_sub(1) {
+        0 => "this installation's key alone".to_owned(),
+        1 => "this installation's key and one recipient".to_owned(),
+        some => format!("this installation's key and {some} recipients"),
+    }
+}
+
+impl PrivateKeys {
+    /// The state directory, opened by these keys too; none where there is none.
+    fn state(&self, of: &StateDir) -> Result<Option<State>, Failure> {
+        let session = Session::of_state(of)?;
+        let mut all = Vec::with_capacity(self.identities.len());
+        for path in &self.identities {
+            // The terminal of the person who has the key, whatever stdin is.
+            let read = Identities::read(path, terminal::passphrase);
+            all.push(read.map_err(|error| Failure::input(error.to_string()).hint(error.hint()))?);
+        }
+        if !session.state.exists() {
+            return Ok(None);
+        }
+        let open = State::open(&session.state);
+        let state = open.map_err(|error| own(&error).hint(error.hint()))?;
+        Ok(Some(all.iter().fold(state, State::opened_by)))
     }
 }
 

@@ -9,11 +9,13 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::args::{Log, Places};
+use super::escrow::keys_of;
 use super::failure::Failure;
-use super::line::own;
+use super::line::{causes, own};
 use super::run;
 use super::session::Session;
-use crate::journal;
+use crate::journal::{self, StateError};
+use crate::seal::SealError;
 
 /// The example, which a test parses, plans and runs.
 const EXAMPLE: &str = include_str!("../../inventory.example.toml");
@@ -24,7 +26,8 @@ const EXAMPLE: &str = include_str!("../../inventory.example.toml");
 /// needs.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Init {
-    /// Somebody else whose key opens what is sealed: age1...; several, one each
+    /// Somebody else whose key opens what is sealed: age1..., ssh-ed25519 ... or ssh-rsa ...;
+    /// several, one each
     #[arg(long = "recipient", value_name = "KEY")]
     recipients: Vec<String>,
     #[command(flatten)]
@@ -37,13 +40,13 @@ impl Init {
     /// Runs it.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let session = Session::open(&self.places)?;
-        if let Some(other) = self.recipients.iter().find(|one| !one.starts_with("age1")) {
-            let kind = if other.starts_with("ssh-") { "an ssh key" } else { "no age key" };
-            return Err(Failure::input(format!("one recipient is {kind}"))
-                .hint("give an age recipient, age1...: age-keygen makes one"));
-        }
-        let state = journal::add_recipients(&session.state, &self.recipients)
-            .map_err(|error| own(&error).hint(error.hint()))?;
+        let state = journal::add_recipients(&session.state, &self.recipients).map_err(|error| {
+            match error {
+                StateError::Seal(SealError::BadRecipient(..)) => Failure::input(causes(&error)),
+                _ => own(&error),
+            }
+            .hint(error.hint())
+        })?;
         let keys = state.seal().recipients();
         let inventory = session.inventories.first().ok_or_else(|| {
             Failure::input("no place for an inventory").hint("name one: --inventory FILE")
@@ -90,14 +93,10 @@ fn starter() -> String {
 }
 
 fn told(state: &Path, keys: usize, inventory: &Path, made: bool) -> String {
-    let others = keys.saturating_sub(1);
-    let seal = match others {
-        0 => "sealed to this installation's key alone: keep a copy of `key` elsewhere, or add a \
-              recipient with --recipient"
-            .to_owned(),
-        1 => "sealed to this installation's key and one recipient".to_owned(),
-        some => format!("sealed to this installation's key and {some} recipients"),
-    };
+    let mut seal = format!("sealed to {}", keys_of(keys));
+    if keys == 1 {
+        seal.push_str(": keep a copy of `key` elsewhere, or add a recipient with --recipient");
+    }
     let next =
         if made { "made, every line commented out" } else { "is there, and was left as it is" };
     format!(

@@ -1,6 +1,5 @@
 //! The straight line: an errand becomes a run, the run a report.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -9,11 +8,11 @@ use zeroize::Zeroizing;
 use super::ending::finish;
 use super::failure::Failure;
 use super::locking::{self, Locked, follow};
-use super::prepare::{self, Context, Places, Prepared};
+use super::prepare::{self, Context, Prepared};
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
 use super::telling::Telling;
-use super::terminal;
+use super::{terminal, when};
 pub(super) use crate::drive::wall;
 use crate::drive::{self, History, Past};
 use crate::engine::call::{Subject, Told, Wall};
@@ -21,7 +20,7 @@ use crate::engine::outline::Outline;
 use crate::engine::plan::{Options, Plan};
 use crate::engine::report::{Mode, Report};
 use crate::engine::run::Run;
-use crate::journal::{self, Header, Holder, Journal, JournalError, LockError, Message, State};
+use crate::journal::{Header, Holder, Journal, JournalError, LockError, Message, State};
 use crate::world::LiveWorld;
 
 /// As long as the id of a run is.
@@ -76,7 +75,12 @@ impl Session {
     /// A contain revokes even where nothing can be written.
     pub(super) fn open_state(&self, contain: bool) -> Result<State, Failure> {
         match State::open(&self.state) {
-            Ok(state) => Ok(state),
+            Ok(state) => {
+                if let Some(notice) = state.notice() {
+                    terminal::say(&format!("warning: {notice}"));
+                }
+                Ok(state)
+            }
             Err(error) if contain => {
                 terminal::say(&format!("warning: no journal can be kept: {}", causes(&error)));
                 terminal::say("warning: nothing is issued; what can be revoked is revoked");
@@ -187,14 +191,7 @@ impl Session {
         let person = self.manner.person(watch, Some(plan));
         let resolved = prepare::resolve(context.providers.as_deref(), &context.at, person)?;
         let text = std::fs::read_to_string(&context.inventory).unwrap_or_default();
-        let environment = context.environment();
-        let places = Places {
-            root: context.root.clone(),
-            commands: context.commands.clone(),
-            environment,
-            shapes: Arc::new(resolved.shapes()),
-        };
-        let stores = places.stores(&Zeroizing::new(text));
+        let stores = context.places(&resolved).stores(&Zeroizing::new(text));
         let world = LiveWorld::new(plan, resolved, stores, state.keys(), context.commands());
         Ok(world.under(context.root.clone()))
     }
@@ -225,7 +222,7 @@ impl Session {
             state.lock_all(&roles, &holder).map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(run, &journal.first());
         let world = self.world(state, &plan, &context, watch)?;
-        let wait = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let wait = wait.map(when::milliseconds);
         let told = forwarding(&mut told, wait.map(Told::Wait));
         let telling = Telling::new(watch);
         let run = Run::new(plan);
@@ -261,12 +258,7 @@ impl Session {
         let context = context(&past.header)?;
         let mut history = History::default();
         history.adopt(&past, true);
-        let options = Options {
-            run: journal::run_id(),
-            installation: state.installation(),
-            wait_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-            ..Options::default()
-        };
+        let options = Options { wait_ms: wait.map(when::milliseconds), ..state.options(&[]) };
         let plan = Plan::verify(past.run.plan(), &history.facts, &options);
         drop(past);
         let began = wall();

@@ -34,20 +34,9 @@ pub(crate) fn page(report: &Report, look: &Look) -> String {
 
 /// The plan.
 pub(crate) fn plan(plan: &Outline) -> String {
-    let mut text = format!(
-        "## {}\n\n",
-        prose(&format!("{} of {}", words::mode(plan.mode), plan.roles.join(", ")))
-    );
-    let all = |names: &[String]| match names {
-        [] => "none".to_owned(),
-        _ => names.join(", "),
-    };
-    let facts = [
-        format!("owner: {}", all(&plan.owners)),
-        format!("inventory: sha256:{}", plan.inventory_sha256),
-        format!("hosts: {}", all(&outline::hosts(plan))),
-        format!("collateral: {}", all(&plan.collateral)),
-    ];
+    let mut text = format!("## {}\n\n", prose(&outline::title(plan)));
+    let facts = outline::facts(plan);
+    let facts: Vec<String> = facts.iter().map(|(name, fact)| format!("{name}: {fact}")).collect();
     text.push_str(&items(facts.iter().map(String::as_str)));
     text.push_str(
         "\n| Credential | Provider | Kind | Level | Revoked by |\n|---|---|---|---|---|\n",
@@ -60,6 +49,8 @@ pub(crate) fn plan(plan: &Outline) -> String {
         steps(&mut text, one);
     }
     section(&mut text, "Left out", &outline::not_planned(plan).collect::<Vec<_>>());
+    let unlisted: Vec<String> = plan.unlisted.iter().map(words::unlisted).collect();
+    section(&mut text, "Not in the inventory", &unlisted);
     section(&mut text, "Warnings", &plan.warnings);
     text.push_str("\nNothing was touched.\n");
     text
@@ -187,6 +178,7 @@ fn code(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::report::Unlisted;
 
     #[test]
     fn words_stay_words_and_everything_else_is_code() {
@@ -206,6 +198,32 @@ mod tests {
         ] {
             assert_eq!(prose(text), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn a_plan_of_what_stdin_held_has_no_owner_and_no_inventory() {
+        let unlisted = Unlisted {
+            place: "dotenv:/srv/.env#KEY".to_owned(),
+            provider: Some("acme".to_owned()),
+            kind: None,
+            fingerprint: "0123456789abcdef".to_owned(),
+        };
+        let page = plan(&Outline { unlisted: vec![unlisted], ..Outline::default() });
+        insta::assert_snapshot!(page, @r"
+        ## contain of what stdin held
+
+        - hosts: none
+        - collateral: none
+
+        | Credential | Provider | Kind | Level | Revoked by |
+        |---|---|---|---|---|
+
+        ### Not in the inventory
+
+        - `dotenv:/srv/.env#KEY` (acme, `#0123456789ab)`
+
+        Nothing was touched.
+        ");
     }
 
     #[test]

@@ -136,22 +136,35 @@ fn of_roles(plan: &Outline) -> String {
     if plan.roles.is_empty() { words::whose(&plan.roles) } else { names(&plan.roles) }
 }
 
-/// Every credential with its ordered steps.
-pub(crate) fn whole(plan: &Outline) -> String {
-    let mut page = String::new();
+/// What the plan is, and of whom.
+pub(super) fn title(plan: &Outline) -> String {
+    format!("{} of {}", words::mode(plan.mode), words::whose(&plan.roles))
+}
+
+/// What must be known of all of it, by name.
+pub(super) fn facts(plan: &Outline) -> Vec<(&'static str, String)> {
     let all = |names: &[String]| match names {
         [] => "none".to_owned(),
-        _ => clean(&names.join(", ")).into_owned(),
+        _ => names.join(", "),
     };
-    // Writing to a string cannot fail.
-    let _ = writeln!(page, "{} of {}", words::mode(plan.mode), words::whose(&plan.roles));
+    let mut facts = Vec::new();
     // What stdin held has neither.
     if !plan.roles.is_empty() {
-        let _ = writeln!(page, "owner       {}", all(&plan.owners));
-        let _ = writeln!(page, "inventory   sha256:{}", clean(&plan.inventory_sha256));
+        facts.push(("owner", all(&plan.owners)));
+        facts.push(("inventory", format!("sha256:{}", plan.inventory_sha256)));
     }
-    let _ = writeln!(page, "hosts       {}", all(&hosts(plan)));
-    let _ = writeln!(page, "collateral  {}", all(&plan.collateral));
+    facts.push(("hosts", all(&hosts(plan))));
+    facts.push(("collateral", all(&plan.collateral)));
+    facts
+}
+
+/// Every credential with its ordered steps.
+pub(crate) fn whole(plan: &Outline) -> String {
+    // Writing to a string cannot fail.
+    let mut page = format!("{}\n", title(plan));
+    for (name, fact) in facts(plan) {
+        let _ = writeln!(page, "{name:<12}{}", clean(&fact));
+    }
     for one in &plan.credentials {
         page.push_str(&credential(one));
     }
@@ -193,7 +206,7 @@ fn counted(plan: &Outline) -> String {
     }
 }
 
-pub(super) fn hosts(plan: &Outline) -> Vec<String> {
+fn hosts(plan: &Outline) -> Vec<String> {
     let written = |host: &crate::engine::outline::Host| {
         let whose = if host.from_inventory { " (named by the inventory)" } else { "" };
         format!("{}{whose}", host.host)

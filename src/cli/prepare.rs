@@ -13,6 +13,7 @@ use super::progress::Watch;
 use super::session::{Intent, Session};
 use super::terminal::{self, Look};
 use super::unlisted::{self, Looked};
+use super::when;
 use crate::child::Environment;
 use crate::drive::{self, History};
 use crate::engine::in_words;
@@ -81,13 +82,15 @@ pub(crate) async fn prepare(
     let person = session.manner.person(&Watch::new(&Look::of_stderr()), None);
     let resolved = resolve(session.providers.as_deref(), &inventory.providers, person)?;
     let variables = inventory.variables();
-    let places = Places::of(intent, &inventory, &resolved);
-    places.stores(&text).name_missing(&mut inventory);
+    let places = Places::of(&intent.root, &inventory.commands, &variables, &resolved);
+    let stores = places.stores(&text);
+    stores.name_missing(&mut inventory);
     resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     let named = &intent.roles;
     let intent = &with_all_roles(&inventory, intent)?;
-    read_vars(&mut inventory, &places.stores(&text)).await;
+    // Vars may be references; they are public, and a plan holds them as values.
+    stores.read_vars(&mut inventory).await;
 
     let (looked, taken) =
         unlisted::before(&mut inventory, intent, strict, &places, &resolved, state).await;
@@ -109,11 +112,9 @@ pub(crate) async fn prepare(
         .map_err(|error| no_plan(&error))?;
     unlisted::without_successors(&mut plan, &taken);
     plan.take_over(&history.leftovers);
-    if !intent.deliver {
-        plan.withhold_from_contained();
-    }
+    plan.look_for(&history.lost);
     if intent.mode == Mode::Rehearse {
-        refuse_unwritable(&plan, &places.stores(&text)).await?;
+        refuse_unwritable(&plan, &stores).await?;
     }
     let context = Context {
         inventory: path,
@@ -266,29 +267,30 @@ async fn refuse_unwritable(plan: &Plan, stores: &Stores) -> Result<(), Failure> 
     }
 }
 
-/// Vars may be references; they are public, and a plan holds them as values.
-async fn read_vars(inventory: &mut Inventory, stores: &Stores) {
-    stores.read_vars(inventory).await;
-}
-
 /// What the stores of a run are made of.
 pub(crate) struct Places {
     /// Where the role's places begin.
     pub(crate) root: Option<PathBuf>,
     /// Places that commands of a trusted inventory read and write.
-    pub(crate) commands: BTreeMap<String, StoreCommand>,
+    commands: BTreeMap<String, StoreCommand>,
     /// What those commands inherit.
-    pub(crate) environment: Environment,
+    environment: Environment,
     /// Finds the values that `line:` means.
-    pub(crate) shapes: Shapes,
+    shapes: Shapes,
 }
 
 impl Places {
-    fn of(intent: &Intent, inventory: &Inventory, resolved: &Resolved) -> Self {
+    /// `variables` are those that no command inherits.
+    fn of(
+        root: &Option<PathBuf>,
+        commands: &BTreeMap<String, StoreCommand>,
+        variables: &BTreeSet<String>,
+        resolved: &Resolved,
+    ) -> Self {
         Self {
-            root: intent.root.clone(),
-            commands: inventory.commands.clone(),
-            environment: Environment::without(inventory.variables()),
+            root: root.clone(),
+            commands: commands.clone(),
+            environment: Environment::without(variables.iter().cloned()),
             shapes: Arc::new(resolved.shapes()),
         }
     }
@@ -310,7 +312,7 @@ fn options(intent: &Intent, state: &State, history: &History, changed: Vec<Strin
         case: intent.case.clone(),
         session: intent.session.clone(),
         since: intent.since.map(|stamp| stamp.0),
-        wait_ms: intent.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        wait_ms: intent.wait.map(when::milliseconds),
         revoke_only: intent.mode == Mode::RevokeOnly,
         deliver: intent.deliver,
         only: intent.only.iter().map(only).collect(),
@@ -348,16 +350,16 @@ fn no_plan(error: &PlanError) -> Failure {
 }
 
 impl Context {
-    /// What the inventory's commands inherit.
-    pub(crate) fn environment(&self) -> Environment {
-        Environment::without(self.variables.iter().cloned())
+    /// What the stores of its run are made of.
+    pub(crate) fn places(&self, resolved: &Resolved) -> Places {
+        Places::of(&self.root, &self.commands, &self.variables, resolved)
     }
 
     /// Whether the inventory's commands are run.
     pub(crate) fn commands(&self) -> Commands {
         match (&self.root, self.trusted) {
             (Some(_), _) => Commands::Elsewhere,
-            (None, true) => Commands::Allowed(self.environment()),
+            (None, true) => Commands::Allowed(Environment::without(self.variables.iter().cloned())),
             (None, false) => Commands::Untrusted,
         }
     }

@@ -104,8 +104,7 @@ impl Drop for Question {
 
 impl Live {
     fn wait(&self, text: &str) -> ProgressBar {
-        let bar = self.all.add(ProgressBar::new_spinner().with_style(style()));
-        bar.enable_steady_tick(TURN);
+        let bar = spinner(&self.all);
         bar.set_message(text.to_owned());
         bar
     }
@@ -114,11 +113,7 @@ impl Live {
         if !self.lines.contains_key(&moved.id) && self.lines.len() >= LIVE_LINES {
             return self.above(text);
         }
-        let bar = self.lines.entry(moved.id.clone()).or_insert_with(|| {
-            let bar = self.all.add(ProgressBar::new_spinner().with_style(style()));
-            bar.enable_steady_tick(TURN);
-            bar
-        });
+        let bar = self.lines.entry(moved.id.clone()).or_insert_with(|| spinner(&self.all));
         bar.set_message(text.to_owned());
     }
 
@@ -126,6 +121,12 @@ impl Live {
         // A terminal that is gone has nobody to tell.
         let _ = self.all.println(text);
     }
+}
+
+fn spinner(all: &MultiProgress) -> ProgressBar {
+    let bar = all.add(ProgressBar::new_spinner().with_style(style()));
+    bar.enable_steady_tick(TURN);
+    bar
 }
 
 /// `12:00:01.234 mail-agent/openai  revoke  accepted`, by the reader's clock.

@@ -117,10 +117,7 @@ fn all(
         }
     }
     let head = ["PROVIDER", "KIND", "LEVEL", "CHECKED", "HOSTS"];
-    Ok(run::shown(&match format {
-        Format::Markdown => table::ticket(&head, &rows),
-        Format::Human | Format::Json => table::plain(&head, &rows),
-    }))
+    Ok(run::shown(&table::of(format, &head, &rows)))
 }
 
 fn one(

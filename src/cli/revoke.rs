@@ -19,11 +19,10 @@ use super::prepare::{self, Context, Prepared};
 use super::progress::Watch;
 use super::session::Session;
 use super::terminal::{self, Look};
-use super::{outline, run, signals};
+use super::{outline, run, signals, when};
 use crate::drive::History;
 use crate::engine::plan::Options;
 use crate::given;
-use crate::journal;
 
 /// What stdin may hold: thousands of secrets, and no file that was piped in by mistake.
 const STDIN_MAX: usize = 1 << 20;
@@ -66,13 +65,8 @@ impl Revoke {
             Session { providers: self.providers.clone(), ..Session::of_state(&self.state)? };
         let state = session.state_for_contain(self.dry_run)?;
         let resolved = prepare::resolve(self.providers.as_deref(), &BTreeMap::new(), None)?;
-        let wait_ms = self.pace.wait.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
-        let options = Options {
-            run: journal::run_id(),
-            installation: state.installation(),
-            wait_ms,
-            ..Options::default()
-        };
+        let wait_ms = self.pace.wait.map(when::milliseconds);
+        let options = Options { wait_ms, ..state.options(&[]) };
         let planned = given::plan(&text, &resolved, &state.fingerprints(), &options)
             .map_err(|error| Failure::own(error.to_string()))?;
         drop(text);

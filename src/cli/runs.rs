@@ -95,7 +95,7 @@ impl Runs {
             (false, Format::Json) => run::json(&lines)?,
             (true, Format::Json) => run::json(&trends(&lines))?,
             _ if lines.is_empty() => "no run is known here\n".to_owned(),
-            (false, _) => listed(&HEAD, &rows(&lines, local), format),
+            (false, _) => table::of(format, &HEAD, &rows(&lines, local)),
             (true, _) => {
                 let trends = trends(&lines);
                 let pages = trends.iter().map(|trend| page(trend, &local, format));
@@ -110,13 +110,6 @@ const HEAD: [&str; 8] =
     ["RUN", "MODE", "ROLES", "STARTED", "FIRST REVOKED", "LAST DEAD", "DEAD", "ENDED"];
 
 const TREND: [&str; 6] = ["STARTED", "MODE", "FIRST REVOKED", "LAST DEAD", "CHANGE", "DEAD"];
-
-fn listed(head: &[&str], rows: &[Vec<String>], format: Format) -> String {
-    match format {
-        Format::Markdown => table::ticket(head, rows),
-        Format::Human | Format::Json => table::plain(head, rows),
-    }
-}
 
 fn rows(lines: &[Line], local: impl Fn(Stamp) -> String) -> Vec<Vec<String>> {
     let row = |line: &Line| {
@@ -162,7 +155,7 @@ fn page(trend: &Trend, local: &impl Fn(Stamp) -> String, format: Format) -> Stri
         Format::Markdown => format!("### {}\n\n", super::markdown::cell_of(&role)),
         Format::Human | Format::Json => format!("{role}\n"),
     };
-    format!("{heading}{}", listed(&TREND, &rows, format))
+    format!("{heading}{}", table::of(format, &TREND, &rows))
 }
 
 /// Seconds with a tenth: what two runs differ by is not in the milliseconds.

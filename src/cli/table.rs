@@ -1,13 +1,22 @@
 //! Lists of things as people and tickets read them.
 
+use super::args::Format;
 use super::markdown;
 use super::terminal::clean;
 
 /// Between two columns.
 const GAP: &str = "  ";
 
+/// A list in the look of the output.
+pub(crate) fn of(format: Format, head: &[&str], rows: &[Vec<String>]) -> String {
+    match format {
+        Format::Markdown => ticket(head, rows),
+        Format::Human | Format::Json => plain(head, rows),
+    }
+}
+
 /// Columns of the same width, for a terminal. Words of others are cleaned.
-pub(crate) fn plain(head: &[&str], rows: &[Vec<String>]) -> String {
+fn plain(head: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| clean(cell).into_owned()).collect()).collect();
     let width = |at: usize| {
@@ -26,7 +35,7 @@ pub(crate) fn plain(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// The same for a ticket.
-pub(crate) fn ticket(head: &[&str], rows: &[Vec<String>]) -> String {
+fn ticket(head: &[&str], rows: &[Vec<String>]) -> String {
     let names: Vec<String> = head.iter().map(|word| word.to_lowercase()).collect();
     let mut text = format!("| {} |\n|{}\n", names.join(" | "), "---|".repeat(head.len()));
     for row in rows {

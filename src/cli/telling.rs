@@ -80,6 +80,11 @@ fn state(outcome: &Outcome) -> String {
             let least = places.iter().map(|place| place.state).min();
             least.map_or("nowhere to go", place).to_owned()
         }
+        Outcome::DeliveredInPart { left, .. } => {
+            let of_each =
+                left.iter().map(|one| format!("{}: {}", one.to.join(", "), in_words(&one.why)));
+            format!("not written: {}", of_each.collect::<Vec<_>>().join("; "))
+        }
         Outcome::Saved { gaps: 0 } => "saved, sealed".to_owned(),
         Outcome::Saved { gaps } => format!("saved but for {gaps}, sealed"),
         Outcome::Gone => "was gone already".to_owned(),

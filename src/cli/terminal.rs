@@ -3,9 +3,13 @@
 
 use std::borrow::Cow;
 use std::env;
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, BufRead as _, IsTerminal, Read as _, Write};
+use std::path::Path;
 
 use jiff::tz::TimeZone;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
 /// A line printed without a terminal has this width: what mails and tickets keep whole.
 const WIDTH: usize = 100;
@@ -82,6 +86,28 @@ pub(crate) fn go_on(yes: bool) -> bool {
 /// Somebody who types a word before Enter has something to say, and most words mean no.
 fn agrees(line: &str) -> bool {
     matches!(line.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes")
+}
+
+/// Asks for a passphrase, which is not shown; none where nobody can be asked. The terminal itself
+/// is asked: stdin and stdout may be a pipe.
+pub(crate) fn passphrase(whose: &Path) -> Option<Zeroizing<String>> {
+    /// Longer than any that is typed; a line that grew would leave copies behind.
+    const LONGEST: usize = 1024;
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
+    let before = tcgetattr(&terminal).ok()?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    let question = format!("Passphrase of {}: ", clean(&whose.display().to_string()));
+    terminal.write_all(question.as_bytes()).ok()?;
+    tcsetattr(&terminal, OptionalActions::Flush, &quiet).ok()?;
+    let mut line = Zeroizing::new(String::with_capacity(LONGEST));
+    // Byte by byte: no buffer keeps a copy of it.
+    let read =
+        io::BufReader::with_capacity(1, (&terminal).take(LONGEST as u64)).read_line(&mut line);
+    let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
+    let _ = terminal.write_all(b"\n");
+    read.ok().filter(|length| *length > 0)?;
+    Some(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// The same text without what moves a cursor, colours a line or turns the reading direction: ids,

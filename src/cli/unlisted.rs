@@ -13,7 +13,7 @@ use crate::engine::search::Search;
 use crate::inventory::{Credential, Inventory, SecretRef};
 use crate::journal::State;
 use crate::provider::catalog::Resolved;
-use crate::store::Sought;
+use crate::store::{Identify, Sought};
 use crate::world;
 
 /// What was found for one role, or that nothing can be said.
@@ -54,10 +54,11 @@ async fn look(
 ) -> Vec<Looked> {
     let mut all = Vec::new();
     let fingerprints = state.fingerprints();
+    let (named, identify) = (named(inventory), Arc::new(resolved.identify()));
     for role in roles.iter().filter_map(|name| inventory.roles.get(name)) {
         let Search { files, home } = Search::of(role);
-        let sought = Sought { files, home, named: named(inventory) };
-        let (root, identify) = (places.root.clone(), Arc::new(resolved.identify()));
+        let sought = Sought { files, home, named: named.clone() };
+        let (root, identify) = (places.root.clone(), Arc::clone(&identify) as Identify);
         let seen = world::search(sought, root, identify, &fingerprints, &Default::default()).await;
         let role = role.name.clone();
         all.push(match seen {
@@ -72,11 +73,7 @@ async fn look(
 }
 
 fn named(inventory: &Inventory) -> Vec<SecretRef> {
-    let of_roles = inventory.roles.values().flat_map(|role| &role.credentials);
-    let all = of_roles.chain(inventory.admins.values());
-    let places = all.flat_map(|it| {
-        it.secret.values().chain(it.deliver.iter().flat_map(|parts| parts.values()))
-    });
+    let places = inventory.credentials().flat_map(|(_, it)| it.places());
     places.cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 

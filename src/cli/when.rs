@@ -38,6 +38,11 @@ pub(crate) fn since(text: &str) -> Result<Since, String> {
         .map_err(|_| "write an instant such as 2026-11-22T09:00:00Z, or how long ago: 2h".into())
 }
 
+/// Whole milliseconds, as many as can be counted.
+pub(crate) fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Reads a duration: `500ms`, `90s`, `1h30m`, `7d`. Every number has its unit.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write numbers with units: ms, s, m, h, d, such as 90s or 1h30m".to_owned();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::replay;
 use crate::engine::call::{Identity, SecretId, Wall};
-use crate::engine::leftover::Leftover;
+use crate::engine::leftover::{Leftover, LostIssue};
 use crate::engine::plan::{Earlier, KnownSide, Plan};
 use crate::engine::report::Mode;
 use crate::engine::run::Run;
@@ -27,6 +27,8 @@ pub struct History {
     pub details: Vec<(String, serde_json::Value)>,
     /// For [`Plan::take_over`]: what interrupted runs of these roles left behind.
     pub leftovers: Vec<Leftover>,
+    /// For [`Plan::look_for`]: what they may have made besides.
+    pub lost: Vec<LostIssue>,
     /// Those runs.
     pub interrupted: Vec<String>,
     /// Credentials of earlier runs that were looked at, by run: one run may be the last of several
@@ -134,6 +136,10 @@ impl History {
             }
             let Some(past) = Past::read(state, &open.run) else { continue };
             for (id, facts) in past.run.facts() {
+                if facts.lost {
+                    let label = past.run.plan().label.clone();
+                    self.lost.push(LostIssue { id: id.clone(), label });
+                }
                 self.leave_over(&past, &id, facts.old, facts.accepted_as);
                 self.leave_over(&past, &id, facts.new, facts.new_accepted_as);
             }

@@ -233,13 +233,16 @@ impl Scene<'_> {
     fn delivery(&self, machine: &Machine) -> Task {
         let old = (!machine.old.secrets.is_empty())
             .then(|| party(self.kind, &self.planned.vars, &machine.old));
-        Task::Deliver(Delivery {
+        Task::Deliver(Box::new(Delivery {
             new: party(self.kind, &self.planned.vars, &machine.new),
             old,
             places: self.planned.deliver_to.clone(),
+            written: machine.placed.iter().map(|place| place.to.clone()).collect(),
+            // Practice leaves no role with two of them: where one place is not written, none is.
+            whole: self.plan.mode == Mode::Rehearse,
             reload: self.planned.reload.clone(),
             read_on_use: self.planned.read_on_use,
-        })
+        }))
     }
 
     fn at(&self, verb: Verb, way: u16, step: u16) -> At {

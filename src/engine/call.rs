@@ -8,6 +8,10 @@ use serde_json::Value;
 use super::search::Scanned;
 use crate::inventory::SecretRef;
 
+mod delivery;
+
+pub use delivery::{Delivery, NotPlaced, PlaceState, Placed};
+
 /// Public values by name: vars, public parts, handles, labels, what a step took.
 pub type Values = BTreeMap<String, Value>;
 
@@ -143,22 +147,6 @@ pub struct Request {
     pub deadline_ms: u64,
 }
 
-/// Writing a credential to its places.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Delivery {
-    /// The new one.
-    pub new: Party,
-    /// The old one where it was read: a place that holds neither is somebody else's work and is
-    /// left alone.
-    pub old: Option<Party>,
-    /// Part by part: one table per place that the credential goes to.
-    pub places: Vec<BTreeMap<String, SecretRef>>,
-    /// What makes the user of the place read it again; empty where nothing is named.
-    pub reload: Vec<String>,
-    /// The inventory says that the place is read on each use.
-    pub read_on_use: bool,
-}
-
 /// One thing to be done in the world, made only because of a written event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Call {
@@ -195,7 +183,7 @@ pub enum Task {
     /// Ask a provider: learn, probe, find, issue, roll, finish, revoke or evict.
     Ask(Request),
     /// Write the new one to its places, read it back, reload.
-    Deliver(Delivery),
+    Deliver(Box<Delivery>),
     /// End the agent of a role.
     Stop {
         /// The role.
@@ -317,6 +305,13 @@ pub enum Answer {
     Took(Values),
     /// Written, place by place.
     Placed(Vec<Placed>),
+    /// Some places hold it, and some do not.
+    PlacedInPart {
+        /// Places that hold it.
+        placed: Vec<Placed>,
+        /// Places that do not.
+        left: Vec<NotPlaced>,
+    },
     /// Evidence was saved.
     Saved {
         /// Where the sealed archive is.
@@ -343,31 +338,6 @@ pub struct Holding {
     pub fingerprint: String,
     /// Public parts, `handle` among them, and what else was taken.
     pub public: Values,
-}
-
-/// One place of a delivery.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Placed {
-    /// The reference, as written in the inventory.
-    pub to: String,
-    /// How far it came.
-    pub state: PlaceState,
-}
-
-/// How far a delivery to one place came.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum PlaceState {
-    /// Written; reading it back was not possible.
-    Written,
-    /// Written, read back and compared.
-    ReadBack,
-    /// And its user was told to read it again.
-    Reloaded,
-    /// And it is read on each use.
-    InUse,
 }
 
 /// What a probe saw.

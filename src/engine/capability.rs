@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::call::Verb;
 
+mod blast;
+
+pub use blast::{Blast, Radius};
+
 /// Every provider known to this run, by id (built-in, from a folder, or at another address).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Capabilities {
@@ -149,37 +153,6 @@ pub enum Order {
     RevokeFirst,
     /// One call does both.
     Roll,
-}
-
-/// What dies with a credential, from narrow to wide.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Radius {
-    /// It alone.
-    Token,
-    /// Its refresh family.
-    Family,
-    /// The grant.
-    Grant,
-    /// Everything of the project.
-    Project,
-    /// Everything of the client.
-    Client,
-    /// Everything of the user.
-    User,
-    /// Everything of the account.
-    Account,
-}
-
-/// What a revocation kills, and which values make two credentials one group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blast {
-    /// How wide.
-    pub kills: Radius,
-    /// Names of vars, public parts or `handle`; equal values are one group.
-    pub key: Vec<String>,
 }
 
 /// How long something lives by itself.

@@ -45,11 +45,11 @@ pub fn check(inventory: &mut Inventory, capabilities: &Capabilities, text: &str)
 type Known = BTreeMap<String, (String, Option<String>)>;
 
 fn known(inventory: &Inventory) -> Known {
-    let of = |it: &Credential| (it.provider.clone(), it.kind.clone());
-    let roles = inventory.roles.values().flat_map(|role| {
-        role.credentials.iter().map(move |it| (format!("{}/{}", role.name, it.name), of(it)))
+    let known = inventory.credentials().map(|(role, it)| {
+        let name = role.map_or_else(|| it.name.clone(), |role| format!("{role}/{}", it.name));
+        (name, (it.provider.clone(), it.kind.clone()))
     });
-    roles.chain(inventory.admins.values().map(|it| (it.name.clone(), of(it)))).collect()
+    known.collect()
 }
 
 struct Check<'a> {

@@ -21,6 +21,15 @@ pub struct Leftover {
     pub side: KnownSide,
 }
 
+/// An interrupted run may have made a new one, and its answer was never heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostIssue {
+    /// The credential, `ROLE/NAME`.
+    pub id: String,
+    /// What the run's labels begin with.
+    pub label: String,
+}
+
 impl Plan {
     /// Takes leftovers into a contain: revoked and proved dead like any other, and not replaced.
     pub fn take_over(&mut self, leftovers: &[Leftover]) {
@@ -46,6 +55,16 @@ impl Plan {
         }
     }
 
+    /// What these runs may have made of a credential, and nobody heard of, is looked for: by its
+    /// label in the provider's list, else by a person.
+    pub fn look_for(&mut self, lost: &[LostIssue]) {
+        for LostIssue { id, label } in lost {
+            if let Some(planned) = self.credentials.iter_mut().find(|one| one.id == *id) {
+                planned.lost_before.push(label.clone());
+            }
+        }
+    }
+
     /// An admin of the run that must end this one too is needed until then.
     fn needed_by(&mut self, taken: &Planned, subject: Subject) {
         for acting in taken.admins.values().chain(&taken.client) {
@@ -59,7 +78,7 @@ impl Plan {
 
     /// Keeps the places of contained roles out of deliveries to others: a file that a contained
     /// role's own credential lives in is that role's, whoever else names it. A restore fills it.
-    pub fn withhold_from_contained(&mut self) {
+    pub(super) fn withhold_from_contained(&mut self) {
         if self.mode != Mode::Contain {
             return;
         }
@@ -108,6 +127,7 @@ fn as_leftover(of: &Planned, leftover: &Leftover, id: String) -> Planned {
         deliver_to: Vec::new(),
         phases: vec![Phase::Baseline, Phase::Revoke, Phase::Evict, Phase::ProveOld, Phase::Sweep],
         leader: None,
+        lost_before: Vec::new(),
         serves: Vec::new(),
         deliver: false,
         earlier: Some(Earlier {

@@ -7,9 +7,10 @@ use super::plan::Plan;
 use super::scene::{Scene, names};
 
 impl Scene<'_> {
-    /// A way of revoking something by its handle alone, not signed by itself.
+    /// A way of revoking something by its handle alone, not signed by itself. Nothing else may die:
+    /// a rehearsal needs the old one, and whoever lost one new one may hold another.
     pub(super) fn orphan_way(&self, taken: &Values, tried: &Steps) -> Option<u16> {
-        self.way_by_handle(taken, tried, |_| true)
+        self.way_by_handle(taken, tried, |way| self.kind.can.kills_only_it(way))
     }
 
     /// The same, where the way must also be one of these.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Identity, RoleIndex, SecretId, Subject, Values, Wall};
+use super::call::{Identity, Placed, RoleIndex, SecretId, Subject, Values, Wall};
 use super::capability::{ByHand, KindCapability, Limits, Radius};
 use super::report::{Mode, Origin, Revoke, Verdict};
 use super::search::Search;
@@ -228,6 +228,10 @@ pub struct Planned {
     pub left_of: Option<Subject>,
     /// What an earlier run knows of it (restore, verify).
     pub earlier: Option<Earlier>,
+    /// What the labels of interrupted runs begin with, each of which may have made one that nobody
+    /// holds.
+    #[serde(default)]
+    pub lost_before: Vec<String>,
 }
 
 /// What an earlier run knows of a credential.
@@ -251,10 +255,16 @@ pub struct Earlier {
     pub revoke: Option<Revoke>,
     /// The new one is already in its places.
     pub delivered: bool,
+    /// Places that hold it, all of them or some.
+    #[serde(default)]
+    pub placed: Vec<Placed>,
     /// Its probe was shown to see, or to be blind.
     pub sight: Option<Sight>,
     /// What that run said of the old one, and why.
     pub verdict: Option<(Verdict, String)>,
+    /// It may have made a new one that nobody holds.
+    #[serde(default)]
+    pub lost: bool,
 }
 
 /// A credential as an earlier run knew it.

@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::call::{
-    Answer, Call, Event, Fault, Identity, Liveness, Placed, RoleIndex, Subject, Task, Time, Told,
-    Verb, Wall, What, Why,
+    Answer, Call, Event, Fault, Identity, Liveness, NotPlaced, Placed, RoleIndex, Subject, Task,
+    Time, Told, Verb, Wall, What, Why,
 };
 use super::plan::Plan;
 use super::report::Stamp;
@@ -151,6 +151,13 @@ pub enum Outcome {
     },
     /// It was written, place by place.
     Delivered(Vec<Placed>),
+    /// Some places hold it, and some do not.
+    DeliveredInPart {
+        /// Places that hold it.
+        placed: Vec<Placed>,
+        /// Places that do not.
+        left: Vec<NotPlaced>,
+    },
     /// Evidence was saved and sealed.
     Saved {
         /// How much of what was named could not be saved.
@@ -276,6 +283,9 @@ fn outcome(answer: &Answer) -> Outcome {
             Outcome::Issued { handle: handle.map(str::to_owned) }
         }
         Answer::Placed(places) => Outcome::Delivered(places.clone()),
+        Answer::PlacedInPart { placed, left } => {
+            Outcome::DeliveredInPart { placed: placed.clone(), left: left.clone() }
+        }
         Answer::Saved { gaps, .. } => Outcome::Saved { gaps: gaps.len() },
         Answer::Scanned(scanned) => {
             Outcome::Found { count: scanned.unlisted.len(), complete: scanned.gaps.is_empty() }

@@ -356,8 +356,8 @@ impl Scene<'_> {
             .and_then(|at| self.plan.planned(at))
             .and_then(|planned| self.plan.kind(planned.kind));
         let Some((kind, way)) = kind.zip(leader.revoked_way) else { return false };
-        let blast = kind.can.ways(Verb::Revoke).get(usize::from(way));
-        let blast = blast.and_then(|way| way.blast.as_ref()).unwrap_or(&kind.can.blast);
+        let way = kind.can.ways(Verb::Revoke).get(usize::from(way));
+        let blast = way.map_or(&kind.can.blast, |way| kind.can.blast_of(way));
         leader.revoke == Revoke::Accepted && blast.kills >= self.kind.can.blast.kills
     }
 
@@ -399,16 +399,8 @@ fn makes(verb: Verb) -> bool {
 /// Every party of a step, its actor included.
 pub(super) fn names(step: &StepCapability) -> Vec<String> {
     let mut names = step.parties.clone();
-    let actor = match &step.actor {
-        Actor::Old => Some("old".to_owned()),
-        Actor::New => Some("new".to_owned()),
-        Actor::Live => Some("live".to_owned()),
-        Actor::Client => Some("client".to_owned()),
-        Actor::Admin(None) => Some("admin".to_owned()),
-        Actor::Admin(Some(name)) => Some(format!("admin.{name}")),
-        Actor::It | Actor::None => None,
-    };
-    names.extend(actor);
+    // The one being probed is put in by whoever says which it is.
+    names.extend(step.actor.party().filter(|name| name != "it"));
     names.sort();
     names.dedup();
     names

@@ -184,7 +184,7 @@ impl Lists {
         number: u32,
         known: &BTreeSet<String>,
         noted: &BTreeSet<String>,
-        (prefix, missing): (Option<&str>, u32),
+        (labels, missing): (Option<&[String]>, u32),
     ) -> Vec<Row> {
         let Some(list) = self.lists.get_mut(number as usize) else { return Vec::new() };
         let mut orphans = Vec::new();
@@ -193,16 +193,17 @@ impl Lists {
             if row.revoked || sorted || known.contains(&row.handle) || noted.contains(&row.handle) {
                 continue;
             }
-            let labelled =
-                |prefix: &str| row.label.as_ref().is_some_and(|it| it.starts_with(prefix));
-            if prefix.is_some_and(labelled) {
+            let labelled = |begin: &String| {
+                row.label.as_ref().is_some_and(|it| it.starts_with(begin.as_str()))
+            };
+            if labels.is_some_and(|labels| labels.iter().any(labelled)) {
                 orphans.push(row);
                 continue;
             }
             let there = list.handles_before.as_ref().map(|before| before.contains(&row.handle));
             list.strangers.push(Stranger::new(row, there == Some(false)));
         }
-        if prefix.is_none() && missing == 1 && list.complete {
+        if labels.is_none() && missing == 1 && list.complete {
             let ours =
                 |it: &Stranger| it.minted_during_run && !it.row.hinted && it.end == End::Untouched;
             let mut new = list.strangers.iter().enumerate().filter(|(_, it)| ours(it));

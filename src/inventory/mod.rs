@@ -273,6 +273,13 @@ pub struct Credential {
     pub spans: BTreeMap<String, Range<usize>>,
 }
 
+impl Credential {
+    /// Where it lives, and where else a new one goes.
+    pub fn places(&self) -> impl Iterator<Item = &SecretRef> {
+        self.secret.values().chain(self.deliver.iter().flat_map(BTreeMap::values))
+    }
+}
+
 /// A place that commands read and write, each argument by argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StoreCommand {
@@ -283,16 +290,22 @@ pub struct StoreCommand {
 }
 
 impl Inventory {
+    /// Every credential: those of each role, by its name, then the admins.
+    pub fn credentials(&self) -> impl Iterator<Item = (Option<&str>, &Credential)> {
+        let of_roles = self.roles.values().flat_map(|role| {
+            role.credentials.iter().map(move |credential| (Some(role.name.as_str()), credential))
+        });
+        of_roles.chain(self.admins.values().map(|admin| (None, admin)))
+    }
+
     /// The variables that its references name: what they hold is no command's business.
     pub fn variables(&self) -> BTreeSet<String> {
-        let of_roles = self.roles.values().flat_map(|role| &role.credentials);
-        let all = of_roles.chain(self.admins.values());
-        let places = all.flat_map(|it| {
+        let places = self.credentials().flat_map(|(_, it)| {
             let vars = it.vars.values().filter_map(|value| match value {
                 VarValue::Reference(place) => Some(place),
                 VarValue::Literal(_) => None,
             });
-            it.secret.values().chain(it.deliver.iter().flat_map(BTreeMap::values)).chain(vars)
+            it.places().chain(vars)
         });
         places.filter(|place| place.scheme == "env").map(|place| place.path.clone()).collect()
     }

@@ -62,12 +62,17 @@ CREATE TABLE contained (
 ) STRICT;
 ";
 
-/// Came later, and changes nothing of the above: a journal without it is as good.
-const OPENINGS: &str = "
+/// Came later, and change nothing of the above: a journal without them is as good. `installation`
+/// holds the public half of the key that opened every seal when it was last looked at.
+const ADDED: &str = "
 CREATE TABLE IF NOT EXISTS opening (
     n INTEGER PRIMARY KEY,
     json TEXT NOT NULL,
     hash BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS installation (
+    n INTEGER PRIMARY KEY CHECK (n = 1),
+    key TEXT NOT NULL
 ) STRICT;
 ";
 
@@ -94,7 +99,7 @@ impl Database {
         if empty {
             create_schema(&mut connection).map_err(damaged)?;
         }
-        connection.execute_batch(OPENINGS).map_err(damaged)?;
+        connection.execute_batch(ADDED).map_err(damaged)?;
         Ok(Self::of(connection))
     }
 
@@ -103,7 +108,7 @@ impl Database {
         let failed = |source| StateError::Database { path: ":memory:".into(), source };
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         create_schema(&mut connection).map_err(failed)?;
-        connection.execute_batch(OPENINGS).map_err(failed)?;
+        connection.execute_batch(ADDED).map_err(failed)?;
         Ok(Self::of(connection))
     }
 

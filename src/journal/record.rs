@@ -77,7 +77,7 @@ pub enum JournalError {
         record: u64,
     },
     /// A sealed secret does not open, or is not the one it should be.
-    #[error("run {run}: the sealed secret {id} does not open with this installation's key")]
+    #[error("run {run}: the sealed secret {id} does not open with any key at hand")]
     Sealed {
         /// The run.
         run: String,
@@ -116,7 +116,8 @@ impl JournalError {
                 "save a copy of the state directory as evidence, then start a new run of the role"
             }
             Self::Sealed { .. } => {
-                "open it with the key that was in use then, or with a recipient's"
+                "bring `key` of the state directory back from a backup, or use a recipient's: \
+                 rotate escrow reseal --identity FILE"
             }
             Self::Seal(_) => "check the files `key` and `recipients` in the state directory",
             Self::Encode(_) => "report this: no plan should hold what JSON cannot",

@@ -14,7 +14,7 @@ use rand::distr::SampleString as _;
 use super::database::{Database, create_private_dir};
 use super::key;
 use crate::engine::plan::Options;
-use crate::seal::{Keys, Seal, SealError};
+use crate::seal::{BadRecipient, Keys, Recipient, Seal, SealError};
 use crate::secret::{FingerprintKey, Parts, Secret};
 
 /// How long a process waits for another one that is setting up the same directory, which takes
@@ -24,9 +24,11 @@ const SET_UP: Duration = Duration::from_secs(2);
 /// The durable state of one installation.
 pub struct State {
     dir: Option<PathBuf>,
-    seal: Arc<Seal>,
+    pub(super) seal: Arc<Seal>,
     fingerprint: Secret,
     pub(super) database: Database,
+    /// How many seals were found at opening that the installation key does not open.
+    pub(super) closed: usize,
 }
 
 /// The state directory cannot be used. A contain goes on with [`State::in_memory`].
@@ -70,8 +72,18 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
+    /// A line of the file `recipients` names no recipient.
+    #[error("state: line {line} of {} is {why}", .path.display())]
+    Recipient {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from one.
+        line: usize,
+        /// What it is instead.
+        why: BadRecipient,
+    },
     /// A key or a recipient is not one.
-    #[error("state: {0}")]
+    #[error(transparent)]
     Seal(#[from] SealError),
     /// The operating system gives no random bytes.
     #[error("state: the operating system gives no random bytes")]
@@ -124,13 +136,12 @@ impl StateError {
             Self::BadKey { path } => {
                 format!("restore {} from a backup, or name another: --state DIR", path.display())
             }
-            Self::Seal(SealError::BadRecipient(_)) => {
-                "correct that line of the file `recipients` in the state directory".to_owned()
+            Self::Recipient { why, .. } | Self::Seal(SealError::BadRecipient(_, why)) => {
+                why.hint().to_owned()
             }
-            Self::Seal(_) => {
-                "restore `key` in the state directory from a backup, or name another: --state DIR"
-                    .to_owned()
-            }
+            Self::Seal(_) => "restore `key` in the state directory from a backup; where there is \
+                              none, move it away, then: rotate escrow reseal --identity FILE"
+                .to_owned(),
             Self::Schema { .. } => {
                 "use the release that wrote it, or name another: --state DIR".to_owned()
             }
@@ -178,7 +189,10 @@ impl State {
         // Without this, a crash of the machine could take the new names with it.
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(unusable)?;
         let seal = Arc::new(Seal::new(&key, &recipients(dir)?)?);
-        Ok(Self { dir: Some(dir.to_owned()), seal, fingerprint, database })
+        let mut state = Self { dir: Some(dir.to_owned()), seal, fingerprint, database, closed: 0 };
+        // What cannot be read here is told by whoever needs it: no contain waits for this.
+        state.closed = state.recognise_key().unwrap_or_default();
+        Ok(state)
     }
 
     /// Keys and journal in memory alone: a contain revokes even where nothing can be written.
@@ -191,6 +205,7 @@ impl State {
             seal: Arc::new(Seal::new(&Seal::make_key(), &[])?),
             fingerprint: key::random()?,
             database: Database::in_memory()?,
+            closed: 0,
         })
     }
 
@@ -336,30 +351,37 @@ fn remove_unfinished(dir: &Path) -> io::Result<()> {
 /// Those that are there stay.
 ///
 /// # Errors
-/// [`StateError::Seal`] for one that is no age recipient, and then nothing is written; what the
-/// disk brings.
+/// [`StateError::Seal`] for one that is none, and then nothing is made or written; what the disk
+/// brings.
 pub(crate) fn add_recipients(dir: &Path, more: &[String]) -> Result<State, StateError> {
+    let mut new = Vec::with_capacity(more.len());
+    for (n, text) in more.iter().enumerate() {
+        let bad = |why| SealError::BadRecipient(n + 1, why);
+        new.push((text.trim(), text.parse::<Recipient>().map_err(bad)?.to_string()));
+    }
     let state = State::open(dir)?;
     let path = dir.join("recipients");
     let unusable = |source| StateError::Unusable { path: path.clone(), source };
-    let key = key::read_or_make(dir, "key", || Ok(Seal::make_key()))?;
-    Seal::new(&key, more)?;
-    let known = recipients(dir)?;
-    let new: Vec<&String> = more.iter().filter(|one| !known.contains(one)).collect();
-    if new.is_empty() {
+    let mut text = recipients_file(&path)?;
+    let mut known: Vec<String> = read_recipients(&path, &text)?
+        .iter()
+        .filter_map(|one| Some(one.parse::<Recipient>().ok()?.to_string()))
+        .collect();
+    let before = known.len();
+    for (written, key) in new {
+        if known.contains(&key) {
+            continue;
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        // With its comment, which says whose it is.
+        text.push_str(written);
+        text.push('\n');
+        known.push(key);
+    }
+    if known.len() == before {
         return Ok(state);
-    }
-    let mut text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(source) => return Err(unusable(source)),
-    };
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    for one in new {
-        text.push_str(one);
-        text.push('\n');
     }
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(unusable)?;
     file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(unusable)?;
@@ -367,17 +389,32 @@ pub(crate) fn add_recipients(dir: &Path, more: &[String]) -> Result<State, State
     State::open(dir)
 }
 
-/// The file `recipients`: one `age1...` a line, `#` begins a comment.
+/// The file `recipients`: one `age1...`, `ssh-ed25519 ...` or `ssh-rsa ...` a line, `#` begins a
+/// comment.
 fn recipients(dir: &Path) -> Result<Vec<String>, StateError> {
     let path = dir.join("recipients");
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(text
-            .lines()
-            .map(|line| line.split('#').next().unwrap_or_default().trim())
-            .filter(|line| !line.is_empty())
-            .map(str::to_owned)
-            .collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(StateError::Unusable { path, source }),
+    read_recipients(&path, &recipients_file(&path)?)
+}
+
+fn recipients_file(path: &Path) -> Result<String, StateError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(source) => Err(StateError::Unusable { path: path.to_owned(), source }),
     }
+}
+
+fn read_recipients(path: &Path, text: &str) -> Result<Vec<String>, StateError> {
+    let mut all = Vec::new();
+    for (n, line) in text.lines().enumerate() {
+        let one = line.split('#').next().unwrap_or_default().trim();
+        if one.is_empty() {
+            continue;
+        }
+        if let Err(why) = one.parse::<Recipient>() {
+            return Err(StateError::Recipient { path: path.to_owned(), line: n + 1, why });
+        }
+        all.push(one.to_owned());
+    }
+    Ok(all)
 }

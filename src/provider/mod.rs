@@ -1,6 +1,7 @@
 //! Providers: one request at a time, no retries, no sleeping, no logging of bodies.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use async_trait::async_trait;
 
@@ -14,12 +15,14 @@ mod client;
 mod github;
 pub mod http;
 mod native;
+mod node;
 pub mod oauth;
 mod redis;
 mod roots;
 mod session;
 pub mod spec;
 mod stream;
+mod transport;
 
 pub use self::aws_iam::AwsIam;
 pub use self::github::Github;
@@ -113,4 +116,12 @@ pub trait Driver: Send + Sync {
     ) -> Reply {
         Answer::Fault(Fault::Refused(Reason::Unsupported.into())).into()
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -346,24 +346,15 @@ fn learn() -> Way {
 }
 
 fn way<const N: usize>(steps: [StepCapability; N]) -> Way {
-    Way {
-        steps: steps.into(),
-        seen: Seen::Run,
-        privilege: None,
-        blast: None,
-        person: false,
-        batch: false,
-    }
+    Way::new(steps.into(), Seen::Run)
 }
 
 fn step(actor: Actor, parties: &[&str], takes: &[&str], again: bool) -> StepCapability {
     let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     StepCapability {
-        actor,
         parties: owned(parties),
-        needs: Vec::new(),
         takes: owned(takes),
         again,
-        secret_in_url: false,
+        ..StepCapability::new(actor)
     }
 }

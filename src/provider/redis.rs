@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use self::link::{Link, Said};
-use super::{Acting, Bases, Driver, Reply, Secrets};
+use super::{Acting, Bases, Driver, Reply, Secrets, hex};
 use crate::engine::call::{
     Answer, At, Fault, Holding, Identity, Liveness, Reason, Row, Values, Verb, Why,
 };
@@ -44,22 +44,16 @@ impl Redis {
 impl Driver for Redis {
     fn ways(&self, _kind: &str) -> BTreeMap<Verb, Vec<Way>> {
         let admin = || Actor::Admin(None);
-        let way = |actor: Actor, parties: &[&str], takes: &[&str]| Way {
-            steps: vec![StepCapability {
-                actor,
+        let way = |actor: Actor, parties: &[&str], takes: &[&str]| {
+            let step = StepCapability {
                 parties: parties.iter().map(|&party| party.to_owned()).collect(),
-                needs: Vec::new(),
                 takes: takes.iter().map(|&name| name.to_owned()).collect(),
                 // All of it can be said twice: the password is ours, and adding it again or
                 // taking it away again changes nothing.
                 again: true,
-                secret_in_url: false,
-            }],
-            seen: Seen::Run,
-            privilege: None,
-            blast: None,
-            person: false,
-            batch: false,
+                ..StepCapability::new(actor)
+            };
+            Way::new(vec![step], Seen::Run)
         };
         let needs = |right: &str, way: Way| Way { privilege: Some(right.to_owned()), ..way };
         BTreeMap::from([
@@ -392,10 +386,6 @@ fn handle(key: &Secret, digest: &str) -> String {
     };
     mac.update(digest.as_bytes());
     hex(&mac.finalize().into_bytes()[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -342,24 +342,16 @@ async fn sign_out(
 }
 
 fn way(step: StepCapability) -> Way {
-    Way {
-        steps: vec![step],
-        seen: Seen::Run,
-        privilege: None,
-        blast: None,
-        person: false,
-        batch: false,
-    }
+    Way::new(vec![step], Seen::Run)
 }
 
 fn step(actor: Actor, parties: &[&str], needs: &[&str], takes: &[&str]) -> StepCapability {
     let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     StepCapability {
-        actor,
         parties: owned(parties),
         needs: owned(needs),
         takes: owned(takes),
         again: true,
-        secret_in_url: false,
+        ..StepCapability::new(actor)
     }
 }

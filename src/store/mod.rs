@@ -7,11 +7,13 @@
 //! `not-regular`, `too-large`, `no-such-key`, `permission-denied` and the like. Never a path,
 //! never a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 
 use crate::engine::call::{Fault, PlaceState, Reason, Why};
 use crate::inventory::{Inventory, Problem, SecretRef, VarValue};
@@ -148,12 +150,8 @@ impl Stores {
     /// Adds a problem for each credential that names a place which no store here serves. It is
     /// told while somebody can still change it, and not when a run finds out.
     pub(crate) fn name_missing(&self, inventory: &mut Inventory) {
-        let roles = inventory.roles.values().flat_map(|role| {
-            role.credentials.iter().map(move |credential| (Some(role.name.as_str()), credential))
-        });
-        let admins = inventory.admins.values().map(|admin| (None, admin));
         let mut problems = Vec::new();
-        for (role, credential) in roles.chain(admins) {
+        for (role, credential) in inventory.credentials() {
             let secret = credential.secret.values().map(|place| ("secret", place));
             let deliver = credential.deliver.iter().flat_map(BTreeMap::values);
             let places = secret.chain(deliver.map(|place| ("deliver", place)));
@@ -238,6 +236,68 @@ impl Stores {
         Ok(states)
     }
 
+    /// Writes sets of places, each as a whole or not at all ([`Stores::deliver`]), so that none is
+    /// kept back by another. Sets that share a place go into one edit of it; where that cannot be
+    /// done, each is written by itself. `limit` is for each; what takes longer is
+    /// [`Fault::Unknown`]. The results come in the order of the sets.
+    pub async fn deliver_each(
+        &self,
+        sets: Vec<Vec<Edit>>,
+        limit: Duration,
+    ) -> Vec<Result<Vec<PlaceState>, Fault>> {
+        let mut units: Vec<Unit> = Vec::new();
+        for (index, set) in sets.into_iter().enumerate() {
+            let places = set.iter().filter_map(|edit| self.place(&edit.to).ok()).collect();
+            let mut unit = Unit { places, sets: vec![(index, set)] };
+            for other in std::mem::take(&mut units) {
+                if unit.places.is_disjoint(&other.places) {
+                    units.push(other);
+                } else {
+                    unit.places.extend(other.places);
+                    unit.sets.extend(other.sets);
+                }
+            }
+            units.push(unit);
+        }
+        let units = units.into_iter().map(|unit| self.deliver_unit(unit.sets, limit));
+        let mut results: Vec<_> = join_all(units).await.into_iter().flatten().collect();
+        results.sort_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Sets that share a place: together, else each by itself.
+    async fn deliver_unit(
+        &self,
+        sets: Vec<(usize, Vec<Edit>)>,
+        limit: Duration,
+    ) -> Vec<(usize, Result<Vec<PlaceState>, Fault>)> {
+        let in_time = async |edits| {
+            let written = tokio::time::timeout(limit, self.deliver(edits)).await;
+            written.unwrap_or_else(|_| Err(Fault::Unknown(Reason::Timeout.into())))
+        };
+        if sets.len() > 1 {
+            let all = sets.iter().flat_map(|(_, edits)| edits).map(Edit::duplicate).collect();
+            match in_time(all).await {
+                Ok(states) => {
+                    let mut states = states.into_iter();
+                    let of = |(index, edits): (usize, Vec<Edit>)| {
+                        (index, Ok(states.by_ref().take(edits.len()).collect()))
+                    };
+                    return sets.into_iter().map(of).collect();
+                }
+                Err(Fault::Refused(_)) => {}
+                Err(fault) => {
+                    return sets.iter().map(|(index, _)| (*index, Err(fault.clone()))).collect();
+                }
+            }
+        }
+        let mut results = Vec::with_capacity(sets.len());
+        for (index, edits) in sets {
+            results.push((index, in_time(edits).await));
+        }
+        results
+    }
+
     async fn take_back(&self, back: Vec<Option<Vec<Edit>>>, why: Why) -> Fault {
         let mut whole = true;
         for edits in back {
@@ -278,6 +338,12 @@ impl Stores {
         let store = Arc::as_ptr(self.store(of)?).cast::<()>().addr();
         Ok((store, of.path.clone()))
     }
+}
+
+/// Sets of places that stand in the same files, and where each stands in the delivery.
+struct Unit {
+    places: BTreeSet<(usize, String)>,
+    sets: Vec<(usize, Vec<Edit>)>,
 }
 
 /// The reference without the part behind `::`.

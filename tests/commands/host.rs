@@ -160,7 +160,8 @@ impl Host {
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| \+00:00)?", "TIME"),
             (r"sha256:[0-9a-f]{64}", "sha256:HASH"),
             (r"\b[0-9a-f]{12}\b", "FINGERPRINT"),
-            (r"\b\d+(\.\d)? m?s\b", "N s"),
+            // A ticket has what takes a second or more in a code span.
+            (r"`\d+\.\d` s\b|\b\d+(\.\d)? m?s\b", "N s"),
         ];
         rules.iter().fold(text, |text, (pattern, name)| {
             regex::Regex::new(pattern).unwrap().replace_all(&text, *name).into_owned()

@@ -45,14 +45,28 @@ fn a_state_directory_and_an_inventory_to_begin_with() {
 #[test]
 fn a_recipient_that_is_none() {
     let host = Host::new();
-    let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJTN";
-    insta::assert_snapshot!(init(&host, &["--recipient", ssh]).transcript(&host), @r#"
-    error: one recipient is an ssh key
-    hint: give an age recipient, age1...: age-keygen makes one
+    let told = |recipient: &str| init(&host, &["--recipient", recipient]).transcript(&host);
+    insta::assert_snapshot!(told("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJTN"), @r#"
+    error: recipient 1 is neither an age nor an ssh public key
+    hint: give one key: age1..., ssh-ed25519 ... or ssh-rsa ...
+    [exit 2]
+    "#);
+    insta::assert_snapshot!(told("ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY"), @r#"
+    error: recipient 1 is an ssh key of a type that nothing can be sealed to
+    hint: give an ssh-ed25519 or ssh-rsa key, or an age key: age-keygen makes one
+    [exit 2]
+    "#);
+    insta::assert_snapshot!(told("age1nothing"), @r#"
+    error: recipient 1 is neither an age nor an ssh public key
+    hint: give one key: age1..., ssh-ed25519 ... or ssh-rsa ...
+    [exit 2]
+    "#);
+    // One that was pasted by mistake is not repeated.
+    let private = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+    insta::assert_snapshot!(told(private), @r#"
+    error: recipient 1 is a private key
+    hint: give its public half (age-keygen -y FILE, ssh-keygen -y -f FILE), and treat the private one as read
     [exit 2]
     "#);
     assert!(!host.path("state").exists());
-    let broken = init(&host, &["--recipient", "age1nothing"]);
-    assert_eq!(broken.code, 1, "{}", broken.stderr);
-    assert!(!host.path("state/rotate/recipients").exists());
 }

@@ -11,6 +11,7 @@ mod host;
 mod init;
 mod markdown;
 mod providers;
+mod recipients;
 mod roles;
 mod runs;
 mod shell;

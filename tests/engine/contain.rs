@@ -88,6 +88,31 @@ fn a_list_whose_answer_is_lost_is_asked_for_again() {
     assert!(one.todo.iter().any(|todo| todo.what == "revoke the old mail/a"), "{:#?}", one.todo);
 }
 
+/// Only the list tells the handle, and only the handle can be revoked: the list is asked for until
+/// it answers, and nobody is sent to do it by hand meanwhile.
+#[test]
+fn what_a_revocation_needs_and_a_slow_provider_did_not_tell_is_asked_for_again() {
+    let by_handle_alone = Bench::with(&["key"]).can("key", |can| {
+        can.verbs.get_mut(&Verb::Revoke).unwrap().truncate(1);
+    });
+    let mut sim = Sim::contain(&by_handle_alone);
+    sim.server.manners.hangs = vec![Verb::Find];
+    sim.until(Time(25_000));
+    assert_eq!(sim.first(Verb::Revoke, "a"), None);
+    sim.server.manners.hangs.clear();
+    let report = sim.finish();
+    let kill = sim.first(Verb::Revoke, "a").unwrap();
+    assert!(kill < Time(45_000), "{} ms", kill.0);
+    assert_eq!(report.credentials[0].old.revoke, Revoke::Accepted);
+    sim.no_orphan();
+
+    // What never answers is left to a person when the provider's time is over, and no sooner.
+    let mut sim = Sim::contain(&by_handle_alone);
+    sim.server.manners.hangs = vec![Verb::Find];
+    let old = &sim.finish().credentials[0].old;
+    assert_ne!(old.revoke, Revoke::Accepted);
+}
+
 #[test]
 fn a_list_that_a_revocation_needs_is_waited_for_and_one_it_does_not_need_is_not() {
     let slow_list = |bench: Bench| {
@@ -260,6 +285,29 @@ fn a_place_that_cannot_be_written_leaves_the_new_one_in_escrow() {
     let one = &report.credentials[0];
     assert_eq!((one.new.state, one.old.verdict), (NewState::Escrowed, Verdict::Dead));
     assert_eq!((one.new.not_delivered.len(), report.exit_code), (1, 3));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_keeps_the_new_one_from_no_other() {
+    const FIRST: &str = "dotenv:/srv/mail/.env#A";
+    const SECOND: &str = "file:/srv/mail/key";
+    for (stuck, other) in [(FIRST, SECOND), (SECOND, FIRST)] {
+        let more = format!("deliver = [\"{SECOND}\"]\n");
+        let text = format!("[role.mail]\n{}", entry("mail", "a", "key", &more));
+        let bench = Bench::of(&text).options(|options| options.deliver = true);
+        let mut sim = Sim::contain(&bench);
+        sim.server.unwritable.insert(stuck.to_owned());
+        let report = sim.finish();
+        let new = &report.credentials[0].new;
+        assert_eq!((new.state, report.exit_code), (NewState::Escrowed, 3));
+        let [held] = new.delivered.as_slice() else { panic!("{:?}", new.delivered) };
+        let [left] = new.not_delivered.as_slice() else { panic!("{:?}", new.not_delivered) };
+        assert_eq!((held.to.as_str(), left.to.as_str()), (other, stuck));
+        assert!(sim.server.lives(sim.server.places[other]));
+        let [todo] = report.credentials[0].todo.as_slice() else { panic!() };
+        let what = format!("deliver the new mail/a to {stuck}: its place cannot be written");
+        assert_eq!(todo.what, what);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use rotate::engine::leftover::Leftover;
 use rotate::engine::plan::{Earlier, KnownSide, Options, Plan};
 use rotate::engine::report::{NewState, Verdict};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, entry};
 use crate::server::Manners;
 use crate::sim::Sim;
 
@@ -63,6 +63,42 @@ fn after_a_revoke_only_it_issues_first() {
     let report = restore.finish();
     assert_eq!(restore.verbs("a"), ["read", "issue", "probe new", "deliver"]);
     assert_eq!(report.credentials[0].new.state, NewState::Delivered);
+}
+
+/// One of two places could not be written: the restore fills it, and leaves the other as it is.
+#[test]
+fn a_restore_fills_what_is_missing() {
+    const SECOND: &str = "file:/srv/mail/key";
+    let more = format!("deliver = [\"{SECOND}\"]\n");
+    let text = format!("[role.mail]\n{}", entry("mail", "a", "key", &more));
+    for stuck in ["dotenv:/srv/mail/.env#A", SECOND] {
+        let bench = Bench::of(&text).options(|options| options.deliver = true);
+        let mut sim = Sim::contain(&bench);
+        sim.server.unwritable.insert(stuck.to_owned());
+        sim.finish();
+        let (mut sim, bench) = later(sim, bench);
+        sim.server.unwritable.clear();
+        // Whoever fills the other place by hand meanwhile is not undone.
+        let theirs = (stuck == "dotenv:/srv/mail/.env#A").then(|| {
+            let theirs = sim.server.put(SECOND, "theirs");
+            sim.server.unwritable.insert(SECOND.to_owned());
+            theirs
+        });
+        let mut restore = Sim::with(sim.server, bench.restore().unwrap());
+        let report = restore.finish();
+        let new = &report.credentials[0].new;
+        assert!(restore.server.lives(restore.server.places[stuck]), "{stuck}");
+        match theirs {
+            Some(theirs) => {
+                assert_eq!(restore.server.places[SECOND], theirs);
+                assert_eq!((new.state, report.exit_code), (NewState::Escrowed, 3));
+            }
+            None => {
+                assert_eq!((new.state, report.exit_code), (NewState::Delivered, 0));
+                assert_eq!(new.delivered.len(), 2);
+            }
+        }
+    }
 }
 
 #[test]

@@ -60,6 +60,26 @@ fn nothing_is_killed_unless_the_new_one_is_proved_in_place_and_read_again() {
     }
 }
 
+/// Practice leaves no role with two of them: every place keeps the old one, and the old one lives.
+#[test]
+fn where_one_place_cannot_be_written_none_is() {
+    const PLACES: [&str; 2] = ["dotenv:/srv/mail/.env#A", "file:/srv/mail/key"];
+    for (kind, stuck) in [("key", 0), ("key", 1), ("rolling", 0), ("rolling", 1)] {
+        let more = format!("deliver = [\"{}\"]\n", PLACES[1]);
+        let text = format!("[role.mail]\n{}", entry("mail", "a", kind, &more));
+        let mut sim = Sim::rehearse(&Bench::of(&text));
+        sim.server.unwritable.insert(PLACES[stuck].to_owned());
+        let old = sim.server.places[PLACES[0]];
+        let report = sim.finish();
+        let one = &report.credentials[0];
+        assert_eq!((one.new.delivered.len(), one.new.not_delivered.len()), (0, 2), "{kind}");
+        assert_eq!(sim.server.places[PLACES[0]], old, "{kind}");
+        assert_eq!((sim.times(Verb::Revoke, "a"), sim.times(Verb::Finish, "a")), (vec![], vec![]));
+        assert_eq!((one.old.verdict, one.new.state), (Verdict::Alive, NewState::Escrowed));
+        assert!(one.todo[0].action.ends_with("rotate rehearse --role ROLE"), "{:?}", one.todo);
+    }
+}
+
 #[test]
 fn a_new_one_that_is_refused_kills_nothing_and_is_delivered_nowhere() {
     let mut sim = Sim::rehearse(&Bench::with(&["key"]));

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rotate::engine::call::{
-    Answer, Call, CallId, Delivery, Fault, Holding, Identity, Liveness, Party, PlaceState, Placed,
-    Reason, Request, Row, SecretId, Task, Time, Values, Verb,
+    Answer, Call, CallId, Delivery, Fault, Holding, Identity, Liveness, NotPlaced, Party,
+    PlaceState, Placed, Reason, Request, Row, SecretId, Task, Time, Values, Verb,
 };
 use rotate::engine::capability::{Actor, Capabilities, StepCapability};
 use rotate::engine::search::Scanned;
+use rotate::inventory::SecretRef;
 use serde_json::{Value, json};
 
 /// One credential at the provider.
@@ -218,24 +219,46 @@ impl Server {
     fn deliver(&mut self, delivery: &Delivery) -> Answer {
         let new = self.secret_of(&delivery.new).expect("its bytes are held");
         let old = delivery.old.as_ref().and_then(|old| self.secret_of(old));
-        let mut placed = Vec::new();
-        for place in delivery.places.iter().flat_map(BTreeMap::values).map(ToString::to_string) {
-            let holds = self.places.get(&place).copied();
-            if self.unwritable.contains(&place) {
-                return Answer::Fault(Fault::Refused(Reason::Unwritable.into()));
-            }
-            if old.is_some() && holds.is_some() && holds != old && holds != Some(new) {
-                return Answer::Fault(Fault::Refused(Reason::PlaceChanged.into()));
-            }
-            self.places.insert(place.clone(), new);
-            let state = match (delivery.read_on_use, delivery.reload.is_empty()) {
-                (true, _) => PlaceState::InUse,
-                (false, false) => PlaceState::Reloaded,
-                (false, true) => PlaceState::ReadBack,
-            };
-            placed.push(Placed { to: place, state });
+        let state = match (delivery.read_on_use, delivery.reload.is_empty()) {
+            (true, _) => PlaceState::InUse,
+            (false, false) => PlaceState::Reloaded,
+            (false, true) => PlaceState::ReadBack,
+        };
+        let names = |set: &BTreeMap<_, SecretRef>| set.values().map(ToString::to_string).collect();
+        let mut sets: Vec<Vec<String>> = delivery.places.iter().map(names).collect();
+        if delivery.whole {
+            sets = vec![sets.concat()];
         }
-        Answer::Placed(placed)
+        let (mut placed, mut left) = (Vec::new(), Vec::new());
+        for to in sets {
+            let refusal = |place: &String| {
+                let holds = self.places.get(place).copied();
+                let expected =
+                    [
+                        Some(new),
+                        old.or_else(|| {
+                            if delivery.written.contains(place) { Some(new) } else { holds }
+                        }),
+                    ];
+                let changed = holds.is_some() && !expected.contains(&holds);
+                match self.unwritable.contains(place) {
+                    true if holds != Some(new) => Some(Reason::Unwritable),
+                    _ => changed.then_some(Reason::PlaceChanged),
+                }
+            };
+            match to.iter().find_map(refusal) {
+                Some(reason) => left.push(NotPlaced { to, why: reason.into(), unknown: false }),
+                None => {
+                    self.places.extend(to.iter().map(|place| (place.clone(), new)));
+                    placed.extend(to.into_iter().map(|to| Placed { to, state }));
+                }
+            }
+        }
+        match (placed.as_slice(), left.as_slice()) {
+            (_, []) => Answer::Placed(placed),
+            ([], [one]) => Answer::Fault(Fault::Refused(one.why.clone())),
+            _ => Answer::PlacedInPart { placed, left },
+        }
     }
 
     pub(crate) fn step(&self, request: &Request) -> &StepCapability {

@@ -83,7 +83,7 @@ fn an_admin_secret_that_cannot_be_read() {
     "#);
 }
 
-/// What can be written nowhere else stays under seal, and what was there stays as it was.
+/// What could not be written everywhere stays under seal; the places that could have it.
 #[test]
 fn a_place_that_cannot_be_written_is_left_and_the_new_one_kept() {
     let bench = bench(&format!("{MAIL}deliver  = [\"file:DIR/agent/gone/mail.key\"]\n"));
@@ -91,10 +91,10 @@ fn a_place_that_cannot_be_written_is_left_and_the_new_one_kept() {
     insta::assert_snapshot!(ran.outcome(&bench), @r#"
     $ rotate --role mail-agent --format json --deliver
     mail-agent/mail: revoke accepted, dead, new escrowed
-        left: deliver the new mail-agent/mail: its place cannot be written (not-found)
+        left: deliver the new mail-agent/mail to file:DIR/agent/gone/mail.key: its place cannot be written (not-found)
     mail-agent/search: revoke accepted, dead, new delivered
     [exit 3]
-    mail dead, its place holds the old one
+    mail dead, its place holds a live new one
     search dead, its place holds a live new one
     events lives
     2 issued live

@@ -67,7 +67,7 @@ pub(crate) enum Manners {
 
 /// What becomes of a key that is revoked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Death {
+enum Death {
     #[default]
     AtOnce,
     After(Duration),
@@ -90,24 +90,6 @@ impl Front {
             manners: Mutex::default(),
             death: Mutex::default(),
         })
-    }
-
-    /// From now on requests whose `METHOD /path` contains `part` are treated so.
-    pub(super) fn misbehave(&self, part: &str, manners: Manners) {
-        self.manners.lock().unwrap().push((part.to_owned(), manners));
-    }
-
-    /// From now on all requests are treated well.
-    pub(super) fn behave(&self) {
-        self.manners.lock().unwrap().clear();
-    }
-
-    pub(super) fn set_death(&self, death: Death) {
-        *self.death.lock().unwrap() = death;
-    }
-
-    pub(super) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
     }
 
     /// Calls `kill` when a credential that is revoked now shall die, if ever.
@@ -167,11 +149,39 @@ impl Operation {
     }
 }
 
-/// A running fake, ended when dropped.
-pub(super) struct Running {
+/// A running fake, ended when dropped. Every fake is one, and is told here how to behave.
+pub(crate) struct Running {
     /// `http://127.0.0.1:PORT`.
     pub(super) address: String,
+    front: Arc<Front>,
     task: JoinHandle<()>,
+}
+
+impl Running {
+    /// What is revoked from now on dies so much later.
+    pub(crate) fn dies_after(&self, lag: Duration) {
+        *self.front.death.lock().unwrap() = Death::After(lag);
+    }
+
+    /// What is revoked from now on goes on working, whatever the answer says.
+    pub(crate) fn lies(&self) {
+        *self.front.death.lock().unwrap() = Death::Never;
+    }
+
+    /// Requests whose `METHOD /path` contains `part` are treated so, until [`Self::behave`].
+    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
+        self.front.manners.lock().unwrap().push((part.to_owned(), manners));
+    }
+
+    /// From now on all requests are treated well.
+    pub(crate) fn behave(&self) {
+        self.front.manners.lock().unwrap().clear();
+    }
+
+    /// Every request heard, in order.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.front.seen.lock().unwrap().clone()
+    }
 }
 
 impl Drop for Running {
@@ -185,7 +195,7 @@ pub(super) async fn serve(front: &Arc<Front>, router: Router) -> Running {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    Running { address, task }
+    Running { address, front: Arc::clone(front), task }
 }
 
 async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {

@@ -2,8 +2,8 @@
 //! from the vendor's own description (`resources/beta/organization/api_keys.py`, commit 4421d56a);
 //! the words of its refusals are from docs.claude.com, "Errors".
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fake::{Death, Front, Manners, Operation, Running, Seen, random, serve};
+use super::fake::{Front, Operation, Running, random, serve};
 
 const fn operation(at: &'static str) -> Operation {
     Operation { at, query: &[], required: &[], optional: &[] }
@@ -34,6 +34,14 @@ const OPERATIONS: &[Operation] = &[
 pub(crate) struct FakeAnthropic {
     state: Arc<Anthropic>,
     running: Running,
+}
+
+impl Deref for FakeAnthropic {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 /// A key, and the id that archives it.
@@ -100,29 +108,9 @@ impl FakeAnthropic {
         keys.iter().find(|key| key.id == handle).unwrap().status
     }
 
-    /// What is revoked from now on dies so much later.
-    pub(crate) fn dies_after(&self, lag: Duration) {
-        self.state.front.set_death(Death::After(lag));
-    }
-
-    /// What is revoked from now on goes on working, whatever the answer says.
-    pub(crate) fn lies(&self) {
-        self.state.front.set_death(Death::Never);
-    }
-
     /// From now on nothing is archived: 200, and the key is shown `inactive`.
     pub(crate) fn stops_half_way(&self) {
         *self.state.stops_half_way.lock().unwrap() = true;
-    }
-
-    /// Requests whose `METHOD /path` contains `part` are treated so.
-    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
-        self.state.front.misbehave(part, manners);
-    }
-
-    /// Every request heard, in order.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.state.front.seen()
     }
 }
 

@@ -2,8 +2,8 @@
 //! made from the vendor's own description (`src/resources/{user,accounts}/tokens`, commit
 //! faaaf89e); its refusals are those that favonia/cloudflare-ddns tests against.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fake::{Death, Front, Manners, Operation, Running, Seen, bearer, random, serve};
+use super::fake::{Front, Operation, Running, bearer, random, serve};
 
 const fn operation(at: &'static str) -> Operation {
     Operation { at, query: &[], required: &[], optional: &[] }
@@ -38,6 +38,14 @@ const OPERATIONS: &[Operation] = &[
 pub(crate) struct FakeCloudflare {
     state: Arc<Cloudflare>,
     running: Running,
+}
+
+impl Deref for FakeCloudflare {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 /// A token, and its id, which a roll keeps.
@@ -108,31 +116,6 @@ impl FakeCloudflare {
     /// Names of what is listed.
     pub(crate) fn listed(&self) -> Vec<String> {
         self.state.tokens.lock().unwrap().iter().map(|token| token.name.clone()).collect()
-    }
-
-    /// What is revoked from now on dies so much later.
-    pub(crate) fn dies_after(&self, lag: Duration) {
-        self.state.front.set_death(Death::After(lag));
-    }
-
-    /// What is rolled or deleted from now on goes on working, whatever the answer says.
-    pub(crate) fn lies(&self) {
-        self.state.front.set_death(Death::Never);
-    }
-
-    /// Requests whose `METHOD /path` contains `part` are treated so, until [`Self::behave`].
-    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
-        self.state.front.misbehave(part, manners);
-    }
-
-    /// From now on all requests are treated well.
-    pub(crate) fn behave(&self) {
-        self.state.front.behave();
-    }
-
-    /// Every request heard, in order.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.state.front.seen()
     }
 }
 

@@ -1,8 +1,8 @@
 //! A fake of GitHub's tokens, grants and deploy keys, its requests held against GitHub's published
 //! description: `github.openapi.json` is an extract of it, and these operations are all it has.
 
+use std::ops::Deref;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::fake::{Death, Front, Manners, Operation, Running, Seen, bearer, random, serve};
+use super::fake::{Front, Operation, Running, bearer, random, serve};
 
 static DESCRIPTION: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("github.openapi.json")).unwrap());
@@ -27,6 +27,14 @@ const UNAUTHENTICATED: usize = 60;
 pub(crate) struct FakeGithub {
     state: Arc<Github>,
     running: Running,
+}
+
+impl Deref for FakeGithub {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 /// What stands in front of a token.
@@ -168,31 +176,6 @@ impl FakeGithub {
     /// From now on its probe accepts tokens that it never issued.
     pub(crate) fn accepts_made_up_ones(&self) {
         *self.state.blind.lock().unwrap() = true;
-    }
-
-    /// What is revoked from now on dies so much later.
-    pub(crate) fn dies_after(&self, lag: Duration) {
-        self.state.front.set_death(Death::After(lag));
-    }
-
-    /// What is revoked from now on goes on working, whatever the answer says.
-    pub(crate) fn lies(&self) {
-        self.state.front.set_death(Death::Never);
-    }
-
-    /// Requests whose `METHOD /path` contains `part` are treated so, until [`Self::behave`].
-    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
-        self.state.front.misbehave(part, manners);
-    }
-
-    /// From now on all requests are treated well.
-    pub(crate) fn behave(&self) {
-        self.state.front.behave();
-    }
-
-    /// Every request heard, in order.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.state.front.seen()
     }
 }
 

@@ -2,8 +2,8 @@
 //! (`doc/api/personal_access_tokens.md`, commit 0286e4c6, and `doc/api/project_access_tokens.md`,
 //! commit 017a6c12); the words of its refusals are from `lib/api/api_guard.rb` there.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fake::{Death, Front, Manners, Operation, Running, Seen, random, serve};
+use super::fake::{Front, Operation, Running, random, serve};
 
 const fn operation(at: &'static str) -> Operation {
     Operation { at, query: &[], required: &[], optional: &[] }
@@ -63,6 +63,14 @@ const BOT: u32 = 141;
 pub(crate) struct FakeGitlab {
     state: Arc<Gitlab>,
     running: Running,
+}
+
+impl Deref for FakeGitlab {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 struct Gitlab {
@@ -129,26 +137,6 @@ impl FakeGitlab {
     pub(crate) fn listed(&self) -> Vec<String> {
         let tokens = self.state.tokens.lock().unwrap();
         tokens.iter().filter(|it| !it.revoked).map(|it| it.name.clone()).collect()
-    }
-
-    /// What is revoked from now on dies so much later.
-    pub(crate) fn dies_after(&self, lag: Duration) {
-        self.state.front.set_death(Death::After(lag));
-    }
-
-    /// What is revoked or rotated from now on goes on working, whatever the answer says.
-    pub(crate) fn lies(&self) {
-        self.state.front.set_death(Death::Never);
-    }
-
-    /// Requests whose `METHOD /path` contains `part` are treated so.
-    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
-        self.state.front.misbehave(part, manners);
-    }
-
-    /// Every request heard, in order.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.state.front.seen()
     }
 }
 

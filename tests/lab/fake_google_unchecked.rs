@@ -4,8 +4,8 @@
 //! the project.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::fake::{Death, Front, Manners, Operation, Running, Seen, random, serve};
+use super::fake::{Front, Operation, Running, random, serve};
 
 const OPERATIONS: &[Operation] = &[
     Operation {
@@ -58,6 +58,14 @@ type Fields = BTreeMap<String, String>;
 pub(crate) struct FakeGoogle {
     state: Arc<Google>,
     running: Running,
+}
+
+impl Deref for FakeGoogle {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 struct Google {
@@ -117,21 +125,6 @@ impl FakeGoogle {
     /// Whether a token would be accepted.
     pub(crate) fn is_alive(&self, token: &str) -> bool {
         self.state.find(token).is_some()
-    }
-
-    /// What is revoked from now on dies so much later.
-    pub(crate) fn dies_after(&self, lag: Duration) {
-        self.state.front.set_death(Death::After(lag));
-    }
-
-    /// Treats some requests badly from now on.
-    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
-        self.state.front.misbehave(part, manners);
-    }
-
-    /// Every request so far.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.state.front.seen()
     }
 }
 

@@ -3,6 +3,7 @@
 //! none of them runs without a network.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use axum::routing::{get, post};
 use axum::{Form, Json, Router};
 use serde_json::json;
 
-use super::fake::{Front, Operation, Running, Seen, bearer, random, serve};
+use super::fake::{Front, Operation, Running, bearer, random, serve};
 
 const OPERATIONS: &[Operation] = &[
     Operation {
@@ -56,6 +57,14 @@ pub(crate) enum Grace {
 pub(crate) struct FakeGrace {
     state: Arc<Issuer>,
     running: Running,
+}
+
+impl Deref for FakeGrace {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 struct Issuer {
@@ -107,11 +116,6 @@ impl FakeGrace {
     /// Whether a refresh token would be taken.
     pub(crate) fn is_taken(&self, refresh: &str) -> bool {
         self.state.is_taken(refresh)
-    }
-
-    /// Every request so far.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.state.front.seen()
     }
 }
 

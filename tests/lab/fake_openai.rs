@@ -1,8 +1,8 @@
 //! A fake of OpenAI's keys, its requests held against openai/openai-openapi (`openapi.yaml`,
 //! version 2.3.0): the operations below are all it has.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fake::{Death, Front, Manners, Operation, Running, Seen, bearer, random, serve};
+use super::fake::{Front, Operation, Running, bearer, random, serve};
 
 const fn operation(at: &'static str) -> Operation {
     Operation { at, query: &[], required: &[], optional: &[] }
@@ -53,6 +53,14 @@ const CREATED: u64 = 1_760_000_000;
 pub(crate) struct FakeOpenAi {
     state: Arc<OpenAi>,
     running: Running,
+}
+
+impl Deref for FakeOpenAi {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 /// A key, and the handle that revokes it: its service account's id, or its own.
@@ -142,31 +150,6 @@ impl FakeOpenAi {
     pub(crate) fn listed(&self) -> Vec<String> {
         let keys = self.state.keys.lock().unwrap();
         keys.iter().filter(|key| key.listed).map(|key| key.name.clone()).collect()
-    }
-
-    /// What is revoked from now on dies so much later.
-    pub(crate) fn dies_after(&self, lag: Duration) {
-        self.state.front.set_death(Death::After(lag));
-    }
-
-    /// What is revoked from now on goes on working, whatever the answer says.
-    pub(crate) fn lies(&self) {
-        self.state.front.set_death(Death::Never);
-    }
-
-    /// Requests whose `METHOD /path` contains `part` are treated so, until [`Self::behave`].
-    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
-        self.state.front.misbehave(part, manners);
-    }
-
-    /// From now on all requests are treated well.
-    pub(crate) fn behave(&self) {
-        self.state.front.behave();
-    }
-
-    /// Every request heard, in order.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.state.front.seen()
     }
 }
 

@@ -2,8 +2,8 @@
 //! OpenRouterTeam/typescript-sdk (`.speakeasy/out.openapi.yaml`, commit cb9393a8): the operations
 //! below are all it has.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fake::{Death, Front, Manners, Operation, Running, Seen, bearer, random, serve};
+use super::fake::{Front, Operation, Running, bearer, random, serve};
 
 const fn operation(at: &'static str) -> Operation {
     Operation { at, query: &[], required: &[], optional: &[] }
@@ -52,6 +52,14 @@ const PAGE: usize = 2;
 pub(crate) struct FakeOpenRouter {
     state: Arc<OpenRouter>,
     running: Running,
+}
+
+impl Deref for FakeOpenRouter {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 /// A key, and the hash that deletes it.
@@ -122,26 +130,6 @@ impl FakeOpenRouter {
     pub(crate) fn listed(&self) -> Vec<String> {
         let keys = self.state.keys.lock().unwrap();
         keys.iter().filter(|key| key.listed).map(|key| key.name.clone()).collect()
-    }
-
-    /// What is revoked from now on dies so much later.
-    pub(crate) fn dies_after(&self, lag: Duration) {
-        self.state.front.set_death(Death::After(lag));
-    }
-
-    /// What is revoked from now on goes on working, whatever the answer says.
-    pub(crate) fn lies(&self) {
-        self.state.front.set_death(Death::Never);
-    }
-
-    /// Requests whose `METHOD /path` contains `part` are treated so.
-    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
-        self.state.front.misbehave(part, manners);
-    }
-
-    /// Every request heard, in order.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.state.front.seen()
     }
 }
 

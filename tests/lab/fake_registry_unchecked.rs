@@ -2,8 +2,8 @@
 //! published: its operations are those that the client npm/cli sends (`lib/commands/{token,logout,
 //! whoami}.js`, npm-profile 12.0.2), and its refusals are unchecked.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -12,7 +12,7 @@ use axum::routing::{delete, get, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::fake::{Death, Front, Manners, Operation, Running, Seen, bearer, random, serve};
+use super::fake::{Front, Operation, Running, bearer, random, serve};
 
 const fn operation(at: &'static str) -> Operation {
     Operation { at, query: &[], required: &[], optional: &[] }
@@ -39,6 +39,14 @@ const OPERATIONS: &[Operation] = &[
 pub(crate) struct FakeRegistry {
     state: Arc<Registry>,
     running: Running,
+}
+
+impl Deref for FakeRegistry {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 struct Registry {
@@ -94,21 +102,6 @@ impl FakeRegistry {
     pub(crate) fn listed(&self) -> Vec<String> {
         let tokens = self.state.tokens.lock().unwrap();
         tokens.iter().filter(|it| it.listed).map(|it| it.name.clone()).collect()
-    }
-
-    /// What is revoked from now on dies so much later.
-    pub(crate) fn dies_after(&self, lag: Duration) {
-        self.state.front.set_death(Death::After(lag));
-    }
-
-    /// Requests whose `METHOD /path` contains `part` are treated so.
-    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
-        self.state.front.misbehave(part, manners);
-    }
-
-    /// Every request heard, in order.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.state.front.seen()
     }
 }
 

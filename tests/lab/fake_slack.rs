@@ -2,8 +2,8 @@
 //! (`slack_web_openapi_v2.json`, 2021, which knows `GET` alone); that every method also takes
 //! `POST`, a bearer token and, for `oauth.v2.access`, a refresh token is from docs.slack.dev.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +13,7 @@ use axum::{Form, Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fake::{Death, Front, Manners, Operation, Running, Seen, bearer, random, serve};
+use super::fake::{Front, Operation, Running, bearer, random, serve};
 
 const fn operation(at: &'static str) -> Operation {
     Operation { at, query: &[], required: &[], optional: &[] }
@@ -38,6 +38,14 @@ const LIFE_SECONDS: u32 = 43_200;
 pub(crate) struct FakeSlack {
     state: Arc<Slack>,
     running: Running,
+}
+
+impl Deref for FakeSlack {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 struct Slack {
@@ -112,31 +120,6 @@ impl FakeSlack {
     /// Whether the server would accept that token or webhook.
     pub(crate) fn is_alive(&self, value: &str) -> bool {
         self.state.is_live(value.trim_start_matches("https://hooks.slack.com/services/"))
-    }
-
-    /// What is revoked from now on dies so much later.
-    pub(crate) fn dies_after(&self, lag: Duration) {
-        self.state.front.set_death(Death::After(lag));
-    }
-
-    /// What is revoked from now on goes on working, whatever the answer says.
-    pub(crate) fn lies(&self) {
-        self.state.front.set_death(Death::Never);
-    }
-
-    /// Requests whose `METHOD /path` contains `part` are treated so, until [`Self::behave`].
-    pub(crate) fn misbehave(&self, part: &str, manners: Manners) {
-        self.state.front.misbehave(part, manners);
-    }
-
-    /// From now on all requests are treated well.
-    pub(crate) fn behave(&self) {
-        self.state.front.behave();
-    }
-
-    /// Every request heard, in order.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.state.front.seen()
     }
 }
 

@@ -73,6 +73,13 @@ impl Host {
 
     /// The same with further variables in its environment.
     pub(crate) fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        self.run(command)
+    }
+
+    /// What `rotate ARGUMENTS` is run by.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rotate"));
         command.args(arguments);
         command.args(["--format", "json", "--state"]).arg(self.path("state"));
@@ -80,7 +87,11 @@ impl Host {
         command.env_clear().env("HOME", self.folder.path()).env("NO_PROXY", "127.0.0.1");
         command.env("PATH", "/usr/bin:/bin");
         command.env("ROTATE_INVENTORY", self.path("inventory.toml"));
-        command.envs(variables.iter().copied());
+        command
+    }
+
+    /// Runs a command of this host.
+    pub(crate) fn run(&self, mut command: Command) -> Running {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (say, said) = channel();
@@ -142,8 +153,12 @@ impl Running {
         }
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+        rustix::process::kill_process(self.pid(), signal).unwrap();
     }
 
     /// Whether it has ended by itself.
@@ -153,7 +168,7 @@ impl Running {
 
     /// Ends it at once, in the middle of whatever it does.
     pub(crate) fn kill(mut self) {
-        assert!(self.child.try_wait().unwrap().is_none(), "it ended before\n{}", self.transcript());
+        assert!(!self.is_over(), "it ended before\n{}", self.transcript());
         self.signal(Signal::KILL);
         self.child.wait().unwrap();
     }

@@ -104,7 +104,7 @@ fn role(oidc: &Oidc, client: &str, vars: &str) -> (Host, (String, String), Strin
     host.put("mail-app.env", &format!("ID={client}\nSECRET={secret}\n"));
     let inbox = client_token(oidc, (client, &secret));
     host.put(ENV, &format!("INBOX_TOKEN={inbox}\n"));
-    let text = format!("{ROLE}{}{CLIENT_TOKEN}{}", entry(vars), oauth::provider(oidc));
+    let text = format!("{ROLE}{}{CLIENT_TOKEN}{}", entry(vars), oauth::provider(&oidc.issuer));
     host.inventory(&text);
     (host, (refresh, access), inbox)
 }

@@ -10,7 +10,7 @@ use crate::consent::consent;
 use crate::hosted::{Hosted, ask};
 use crate::lab::{self, Django, FakeGrace, Grace, Oidc};
 use crate::oauth::{self, http, is_active, post};
-use crate::role::{PROOF, ROLE};
+use crate::role::ROLE;
 
 fn entry(kind: &str, vars: &str) -> String {
     format!(
@@ -54,7 +54,11 @@ fn a_thief_who_refreshed_first_loses_the_family() {
     let stolen = pair(&stolen, "refresh_token", "access_token");
     give(&host, &old);
     oauth::give_client(&host);
-    host.inventory(&format!("{ROLE}{}{}", entry("rotating-grant", ""), oauth::provider(&oidc)));
+    host.inventory(&format!(
+        "{ROLE}{}{}",
+        entry("rotating-grant", ""),
+        oauth::provider(&oidc.issuer)
+    ));
     assert!(is_active(&oidc, &stolen.0) && !is_active(&oidc, &old.0));
 
     let outcome = host.rotate(&["--role", "mail-agent", "--deliver"]);
@@ -76,19 +80,7 @@ fn a_thief_who_refreshed_first_loses_the_family() {
 const TOOLKIT: &str = r#"token_path = "/o/token/", revocation_path = "/o/revoke_token/", introspection_path = "/o/introspect/", introspected = "access""#;
 
 fn toolkit(site: &Django) -> String {
-    format!(
-        r#"
-[provider.oauth]
-base  = "{}/o"
-proof = {PROOF}
-
-[admin.mail-app]
-provider = "oauth"
-kind     = "client"
-secret   = {{ client_id = "dotenv:DIR/mail-app.env#ID", secret = "dotenv:DIR/mail-app.env#SECRET" }}
-"#,
-        site.address
-    )
+    oauth::provider(&format!("{}/o", site.address))
 }
 
 fn at_toolkit(site: &Django, form: &[(&str, &str)]) -> Value {
@@ -177,18 +169,9 @@ fn with_grace(grace: Grace) -> (Hosted<FakeGrace>, Host, (String, String)) {
     give(&host, &old);
     oauth::give_client(&host);
     host.inventory(&format!(
-        r#"{ROLE}{}
-[provider.oauth]
-base  = "{}"
-proof = {PROOF}
-
-[admin.mail-app]
-provider = "oauth"
-kind     = "client"
-secret   = {{ client_id = "dotenv:DIR/mail-app.env#ID", secret = "dotenv:DIR/mail-app.env#SECRET" }}
-"#,
+        "{ROLE}{}{}",
         entry("rotating-grant", ""),
-        fake.issuer()
+        oauth::provider(&fake.issuer())
     ));
     (fake, host, old)
 }

@@ -9,7 +9,7 @@ use crate::lab::{FakeGithub, Prefix};
 use crate::role::{PROOF, ROLE};
 
 /// The fake bears more dead tokens an hour than GitHub does.
-fn provider(fake: &FakeGithub) -> String {
+pub(crate) fn provider(fake: &FakeGithub) -> String {
     let base = fake.base();
     format!(
         r#"
@@ -30,7 +30,7 @@ reload   = "none"
 }
 
 /// An entry of the role, kept under `key` of its `.env`, with a live token to compare with.
-fn credential(name: &str, kind: &str, key: &str) -> String {
+pub(crate) fn credential(name: &str, kind: &str, key: &str) -> String {
     format!(
         r#"
 [[role.mail-agent.credential]]

@@ -8,20 +8,19 @@ use crate::hosted::ask;
 use crate::lab::{self, Oidc};
 use crate::role::{ENV, PROOF, ROLE};
 
-/// What the inventory says of this server, and of the application that asks for tokens.
-pub(crate) fn provider(oidc: &Oidc) -> String {
+/// What the inventory says of a server, and of the application that asks for tokens.
+pub(crate) fn provider(issuer: &str) -> String {
     format!(
         r#"
 [provider.oauth]
-base  = "{}"
+base  = "{issuer}"
 proof = {PROOF}
 
 [admin.mail-app]
 provider = "oauth"
 kind     = "client"
 secret   = {{ client_id = "dotenv:DIR/mail-app.env#ID", secret = "dotenv:DIR/mail-app.env#SECRET" }}
-"#,
-        oidc.issuer
+"#
     )
 }
 
@@ -74,7 +73,7 @@ fn a_client_s_token_is_contained_and_restored() {
     let old = client_token(&oidc, (Oidc::CLIENT, &secret));
     host.put(ENV, &format!("INBOX_TOKEN={old}\n"));
     give_client(&host);
-    host.inventory(&format!("{ROLE}{CLIENT_TOKEN}{}", provider(&oidc)));
+    host.inventory(&format!("{ROLE}{CLIENT_TOKEN}{}", provider(&oidc.issuer)));
     assert!(is_active(&oidc, &old) && !is_active(&oidc, "made-up"));
 
     let held = host.rotate(&["--role", "mail-agent"]);
@@ -182,7 +181,7 @@ secret   = { secret = "json:DIR/token.json#/refresh", access = "json:DIR/token.j
 client   = "mail-app"
 reload   = "none"
 "#;
-    host.inventory(&format!("{ROLE}{entry}{}", provider(&oidc)));
+    host.inventory(&format!("{ROLE}{entry}{}", provider(&oidc.issuer)));
     assert!(is_active(&oidc, &refresh) && is_active(&oidc, &access));
 
     let outcome = host.rotate(&["--role", "mail-agent", "--deliver"]);
@@ -217,7 +216,7 @@ secret   = { secret = "json:DIR/token.json#/refresh", access = "json:DIR/token.j
 client   = "mail-app"
 reload   = "none"
 "#;
-    host.inventory(&format!("{ROLE}{entry}{}", provider(&oidc)));
+    host.inventory(&format!("{ROLE}{entry}{}", provider(&oidc.issuer)));
     let outcome = host.rotate(&["--role", "mail-agent"]);
     insta::assert_snapshot!(outcome.table(), @r"
     contain exit 3

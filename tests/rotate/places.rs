@@ -1,4 +1,7 @@
-//! Where new ones go: every place of a credential, all of it or nothing, and all else as it was.
+//! Where new ones go: every place of a credential, each by itself, and all else as it was.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use crate::lab::OpenAiKey;
 use crate::openai::{PROJECT, bench, credential, provider};
@@ -44,9 +47,10 @@ fn twenty_in_one_env_file_are_all_there() {
     assert_eq!(bench.fake.listed().len(), 21, "the admin, and twenty new ones");
 }
 
-/// One place is no file any more: what is new stays under seal until somebody has mended it.
+/// A second place is no file any more: the first has the new one, which stays under seal until
+/// somebody has mended the second.
 #[test]
-fn a_place_that_cannot_be_written_leaves_it_under_seal() {
+fn a_place_that_cannot_be_written_keeps_it_from_no_other() {
     let bench = bench();
     let entry = credential("model", "service-account-key", "OPENAI_API_KEY");
     let entry = format!("{entry}deliver  = [\"file:DIR/gone/openai.key\"]\n");
@@ -55,12 +59,13 @@ fn a_place_that_cannot_be_written_leaves_it_under_seal() {
     insta::assert_snapshot!(outcome.table(), @r"
     contain exit 3
     mail-agent/model: dead, revoke accepted, control new, made-up refused; new escrowed
-      not in dotenv:~/agent.env#OPENAI_API_KEY: its place cannot be written (not-found)
+      in dotenv:~/agent.env#OPENAI_API_KEY (in-use)
       not in file:~/gone/openai.key: its place cannot be written (not-found)
-      todo: deliver the new mail-agent/model: its place cannot be written (not-found); mend the place, then: rotate restore --role ROLE --because TEXT; null
+      todo: deliver the new mail-agent/model to file:~/gone/openai.key: its place cannot be written (not-found); mend the place, then: rotate restore --role ROLE --because TEXT; null
     ");
-    assert!(!bench.fake.is_alive(&bench.old.secret));
+    assert!(!bench.fake.is_alive(&bench.old.secret) && bench.fake.is_alive(&bench.placed()));
     assert_eq!(bench.listed(), ["admin", "rotate-"]);
+    let placed = std::fs::metadata(bench.host.path(ENV)).unwrap().modified().unwrap();
 
     std::fs::create_dir(bench.host.path("gone")).unwrap();
     let restored = bench.host.rotate(&["restore", "--role", "mail-agent", "--because", "mended"]);
@@ -72,6 +77,46 @@ fn a_place_that_cannot_be_written_leaves_it_under_seal() {
     ");
     assert!(bench.fake.is_alive(&bench.placed()));
     assert_eq!(bench.host.read("gone/openai.key").trim(), bench.placed());
+    let now = std::fs::metadata(bench.host.path(ENV)).unwrap().modified().unwrap();
+    assert_eq!(now, placed, "only what was missing is written");
+}
+
+/// Others can lay the link that is the first place: nothing is written through it until that is
+/// mended, and the second place has it at once.
+#[test]
+fn a_first_place_that_cannot_be_written_holds_back_no_second() {
+    let bench = bench();
+    let open = bench.host.path("open");
+    let mode = |mode| std::fs::set_permissions(&open, Permissions::from_mode(mode)).unwrap();
+    std::fs::create_dir(&open).unwrap();
+    symlink(bench.host.path(ENV), open.join("agent.env")).unwrap();
+    mode(0o777);
+    let entry = credential("model", "service-account-key", "OPENAI_API_KEY");
+    let entry = entry.replace("DIR/agent.env", "DIR/open/agent.env");
+    let entry = format!("{entry}deliver  = [\"file:DIR/openai.key\"]\n");
+    bench.host.inventory(&format!("{ROLE}{entry}{}", provider(&bench.fake.base())));
+    let outcome = bench.host.rotate(&["--role", "mail-agent", "--deliver"]);
+    insta::assert_snapshot!(outcome.table(), @r"
+    contain exit 3
+    mail-agent/model: dead, revoke accepted, control new, made-up refused; new escrowed
+      in file:~/openai.key (in-use)
+      not in dotenv:~/open/agent.env#OPENAI_API_KEY: others may change it or listen to it, so it is not used (link-of-others)
+      todo: deliver the new mail-agent/model to dotenv:~/open/agent.env#OPENAI_API_KEY: others may change it or listen to it, so it is not used (link-of-others); mend the place, then: rotate restore --role ROLE --because TEXT; null
+    ");
+    let new = bench.host.read("openai.key");
+    assert!(bench.fake.is_alive(new.trim()));
+    assert_eq!(bench.placed(), bench.old.secret);
+
+    mode(0o700);
+    let restored = bench.host.rotate(&["restore", "--role", "mail-agent", "--because", "mended"]);
+    insta::assert_snapshot!(restored.table(), @r"
+    restore exit 0
+    mail-agent/model: dead, revoke accepted, control null, made-up null; new delivered
+      in dotenv:~/open/agent.env#OPENAI_API_KEY (in-use)
+      in file:~/openai.key (in-use)
+    ");
+    assert_eq!(bench.placed(), new.trim());
+    assert_eq!(bench.host.read("openai.key"), new);
 }
 
 /// The burned role only uses what another one owns: the owner runs on, and gets the new one at

@@ -42,10 +42,14 @@ async fn sites(twins: bool) -> Option<Sites> {
 }
 
 fn inventory(django: &Django, express: &Express, redis: &Redis) -> String {
-    let (desk, file) = (&django.address, django.database.display());
-    let (shop, store) = (&express.address, &redis.address);
+    format!("{ROLE}{}{}", desk(django), shop(express, redis))
+}
+
+/// A session of a Django site, ended in the site's own file.
+pub(crate) fn desk(django: &Django) -> String {
+    let (address, file) = (&django.address, django.database.display());
     format!(
-        r#"{ROLE}
+        r#"
 [[role.mail-agent.credential]]
 name     = "desk"
 provider = "desk"
@@ -55,23 +59,9 @@ vars     = {{ page = "/me", marker = "\"user\": \"mail\"", user = "1", login = "
 reload   = "none"
 admin    = {{ store = "desk-sessions", account = "desk-account" }}
 
-[[role.mail-agent.credential]]
-name     = "shop"
-provider = "shop"
-kind     = "session-cookie"
-secret   = "file:DIR/shop.cookie"
-vars     = {{ cookie = "connect.sid", page = "/me", who_at = "/user", user = "mail", stored_as = "express", user_at = "/user", login = "/login" }}
-reload   = "none"
-admin    = {{ store = "shop-sessions", account = "shop-account" }}
-
 [provider.desk]
 file  = "django"
-base  = {{ api = "{desk}", store = "sqlite://localhost{file}" }}
-proof = {PROOF}
-
-[provider.shop]
-file  = "web-session"
-base  = {{ api = "{shop}", store = "{store}" }}
+base  = {{ api = "{address}", store = "sqlite://localhost{file}" }}
 proof = {PROOF}
 
 [admin.desk-sessions]
@@ -83,6 +73,28 @@ provider = "desk"
 kind     = "account"
 vars     = {{ username = "mail" }}
 secret   = "file:DIR/desk.key"
+"#
+    )
+}
+
+/// A session of an Express site that keeps its sessions in Redis.
+pub(crate) fn shop(express: &Express, redis: &Redis) -> String {
+    let (address, store) = (&express.address, &redis.address);
+    format!(
+        r#"
+[[role.mail-agent.credential]]
+name     = "shop"
+provider = "shop"
+kind     = "session-cookie"
+secret   = "file:DIR/shop.cookie"
+vars     = {{ cookie = "connect.sid", page = "/me", who_at = "/user", user = "mail", stored_as = "express", user_at = "/user", login = "/login" }}
+reload   = "none"
+admin    = {{ store = "shop-sessions", account = "shop-account" }}
+
+[provider.shop]
+file  = "web-session"
+base  = {{ api = "{address}", store = "{store}" }}
+proof = {PROOF}
 
 [admin.shop-sessions]
 provider = "shop"

@@ -19,7 +19,7 @@ use crate::lab::{
 };
 use crate::outcome::Outcome;
 use crate::role::{ENV, PROOF, ROLE};
-use crate::{aws, oauth, openai, redis, sigv4};
+use crate::{aws, github, oauth, openai, redis, session, sigv4};
 
 /// One of the role's credentials, by its name in the inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -335,12 +335,13 @@ fn inventory(it: &Servers) -> String {
         openai::credential("model", "service-account-key", "OPENAI_API_KEY"),
         openai::provider(&it.openai.base()),
         slack(it),
-        github(it),
+        github::credential("code", "classic-token", "GITHUB_TOKEN"),
+        github::provider(&it.github),
         grant("calendar", "rotating-grant"),
         grant("drive", "grant"),
-        oauth::provider(&it.oidc),
-        desk(it),
-        shop(it),
+        oauth::provider(&it.oidc.issuer),
+        session::desk(&it.django),
+        session::shop(&it.express, &it.redis),
         redis::CREDENTIAL.to_owned() + &redis::provider(&it.redis),
         packages(it),
     ];
@@ -373,34 +374,6 @@ secret   = {{ client_id = "file:DIR/slack-app.id", secret = "file:DIR/slack-app.
     )
 }
 
-fn github(it: &Servers) -> String {
-    format!(
-        r#"
-[[role.mail-agent.credential]]
-name     = "code"
-provider = "github"
-kind     = "classic-token"
-secret   = "dotenv:DIR/agent.env#GITHUB_TOKEN"
-reload   = "none"
-control  = "monitor/github"
-
-[provider.github]
-base   = "{}"
-proof  = {PROOF}
-limits = {{ refused = "6000/h" }}
-
-[role.monitor]
-[[role.monitor.credential]]
-name     = "github"
-provider = "github"
-kind     = "classic-token"
-secret   = "file:DIR/monitor.token"
-reload   = "none"
-"#,
-        it.github.base()
-    )
-}
-
 /// Both are the same user's, at the same application.
 fn grant(name: &str, kind: &str) -> String {
     format!(
@@ -413,69 +386,6 @@ scopes   = ["openid", "offline_access"]
 secret   = {{ secret = "json:DIR/{name}.json#/refresh", access = "json:DIR/{name}.json#/access" }}
 client   = "mail-app"
 reload   = "none"
-"#
-    )
-}
-
-fn desk(it: &Servers) -> String {
-    let (address, file) = (&it.django.address, it.django.database.display());
-    format!(
-        r#"
-[[role.mail-agent.credential]]
-name     = "desk"
-provider = "django"
-kind     = "session-cookie"
-secret   = "dotenv:DIR/agent.env#DESK_SESSION"
-vars     = {{ page = "/me", marker = "\"user\": \"mail\"", user = "1", login = "/login" }}
-reload   = "none"
-admin    = {{ store = "desk-sessions", account = "desk-account" }}
-
-[provider.django]
-base  = {{ api = "{address}", store = "sqlite://localhost{file}" }}
-proof = {PROOF}
-
-[admin.desk-sessions]
-provider = "django"
-kind     = "session-file"
-
-[admin.desk-account]
-provider = "django"
-kind     = "account"
-vars     = {{ username = "mail" }}
-secret   = "file:DIR/desk.key"
-"#
-    )
-}
-
-fn shop(it: &Servers) -> String {
-    let (address, store) = (&it.express.address, &it.redis.address);
-    format!(
-        r#"
-[[role.mail-agent.credential]]
-name     = "shop"
-provider = "shop"
-kind     = "session-cookie"
-secret   = "file:DIR/shop.cookie"
-vars     = {{ cookie = "connect.sid", page = "/me", who_at = "/user", user = "mail", stored_as = "express", user_at = "/user", login = "/login" }}
-reload   = "none"
-admin    = {{ store = "shop-sessions", account = "shop-account" }}
-
-[provider.shop]
-file  = "web-session"
-base  = {{ api = "{address}", store = "{store}" }}
-proof = {PROOF}
-
-[admin.shop-sessions]
-provider = "shop"
-kind     = "session-store"
-vars     = {{ username = "sweeper" }}
-secret   = "file:DIR/sweeper.key"
-
-[admin.shop-account]
-provider = "shop"
-kind     = "account"
-vars     = {{ username = "mail" }}
-secret   = "file:DIR/shop.key"
 "#
     )
 }

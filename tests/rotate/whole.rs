@@ -80,7 +80,7 @@ fn ten_credentials_are_rehearsed_and_no_client_is_ever_without_one_that_works() 
         let refused = ten.host.rotate(&["rehearse", "--role", "mail-agent"]);
         assert_eq!(refused.code, Some(2));
         assert!(refused.stderr.contains("mail-agent/code cannot be rehearsed"));
-        let all = ["aws", "openai", "slack", "oauth", "django", "shop", "redis", "npm"];
+        let all = ["aws", "openai", "slack", "oauth", "desk", "shop", "redis", "npm"];
         let only = all.iter().flat_map(|provider| ["--only", provider]);
         let line: Vec<&str> =
             ["rehearse", "--role", "mail-agent"].into_iter().chain(only).collect();

@@ -295,9 +295,8 @@ fn sizes(source: &Source) -> Vec<String> {
 
 fn columns((path, text): &(String, String)) -> Vec<String> {
     // rustfmt itself lets the comma of a wrapped derive stand behind the last column, and breaks no
-    // literal; a transcript is as wide as what it shows.
-    let literal =
-        |line: &str| line.contains('"') || !line.ends_with([';', ',', '{', '(', ')', '.']);
+    // literal; a transcript is as wide as what it shows, and often ends with a word in brackets.
+    let literal = |line: &str| line.contains('"') || !line.ends_with([';', ',', '{', '(', '.']);
     let code = |line: &str| path.starts_with("src/") && !line.contains('"') || !literal(line);
     let columns = text.lines().map(|line| match code(line) {
         true => line.strip_suffix(',').unwrap_or(line).chars().count(),

@@ -48,8 +48,7 @@ fn asked(
     capabilities: &Capabilities,
 ) -> BTreeMap<String, BTreeMap<String, Vec<String>>> {
     let mut asked: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
-    let roles = inventory.roles.values().flat_map(|role| &role.credentials);
-    for it in roles.chain(inventory.admins.values()) {
+    for (_, it) in inventory.credentials() {
         let Some(provider) = capabilities.providers.get(&it.provider) else { continue };
         let Some(kind) = it.kind.as_ref().and_then(|kind| provider.kinds.get(kind)) else {
             continue;

@@ -10,6 +10,7 @@ impl Machine {
     /// A machine at its beginning, with what an earlier run knew where this one goes on from it.
     pub(in crate::engine) fn begin(planned: &Planned, mode: Mode) -> Self {
         let mut machine = Self::default();
+        machine.missing = u32::try_from(planned.lost_before.len()).unwrap_or(u32::MAX);
         machine.old.handle.clone_from(&planned.handle);
         let goes_on = matches!(mode, Mode::Restore | Mode::Verify);
         // What an interrupted run left is in no place: its journal had it.
@@ -45,6 +46,9 @@ impl Machine {
             machine.new = side(new);
             machine.issued = Issued::Yes;
             machine.deliver = if earlier.delivered { Try::Done } else { Try::Todo };
+            if mode == Mode::Restore {
+                machine.placed.clone_from(&earlier.placed);
+            }
         }
         machine
     }

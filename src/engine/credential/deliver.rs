@@ -3,7 +3,7 @@
 use super::advance::Flow;
 use super::issue::FIRST_MS;
 use super::{Layers, Machine, Purpose, Try, liveness};
-use crate::engine::call::{Answer, Fault, Liveness, Reason, Verb};
+use crate::engine::call::{Answer, Fault, Liveness, NotPlaced, Placed, Reason, Verb, Why};
 use crate::engine::queue::Lane;
 use crate::engine::scene::{Ready, Scene, Want};
 
@@ -108,13 +108,12 @@ impl Machine {
         match answer {
             Answer::Placed(placed) => {
                 self.placed = placed;
+                self.not_placed.clear();
                 self.deliver = Try::Done;
             }
+            Answer::PlacedInPart { placed, left } => self.delivered_in_part(scene, placed, left),
             Answer::Fault(Fault::NotSent(why) | Fault::Unknown(why)) => {
-                self.deliver = Try::Todo;
-                let unreached = self.unreached;
-                self.retry(scene, Verb::Probe, why);
-                self.unreached = unreached;
+                self.deliver_again(scene, why);
             }
             Answer::Fault(Fault::Refused(why)) => self.deliver = Try::Failed(why),
             Answer::Fault(Fault::Throttled(_)) => {
@@ -123,5 +122,25 @@ impl Machine {
             }
             _ => self.deliver = Try::Failed(Reason::Unexpected.into()),
         }
+    }
+
+    /// A place that refused it keeps it from no other; one of which nobody knows is tried again.
+    fn delivered_in_part(&mut self, scene: &Scene<'_>, placed: Vec<Placed>, left: Vec<NotPlaced>) {
+        self.placed = placed;
+        let open = left.iter().find(|place| place.unknown).map(|place| place.why.clone());
+        let refused = left.first().map(|place| place.why.clone());
+        self.not_placed = left;
+        match (open, refused) {
+            (Some(why), _) => self.deliver_again(scene, why),
+            (None, Some(why)) => self.deliver = Try::Failed(why),
+            (None, None) => self.deliver = Try::Done,
+        }
+    }
+
+    fn deliver_again(&mut self, scene: &Scene<'_>, why: Why) {
+        self.deliver = Try::Todo;
+        let unreached = self.unreached;
+        self.retry(scene, Verb::Probe, why);
+        self.unreached = unreached;
     }
 }

@@ -124,6 +124,13 @@ impl Machine {
         if !self.rolled || scene.ways(Verb::Finish).is_empty() {
             return Flow::Next;
         }
+        // In practice a grace is what keeps a place alive that still has the old one.
+        if scene.plan.mode == Mode::Rehearse
+            && let Some(because) = self.not_safe_to_revoke(scene)
+        {
+            self.stop_before_revoke(&scene.planned.phases, because);
+            return Flow::Next;
+        }
         match self.carry_out(scene, wants, Verb::Finish) {
             Walk::Exhausted(_) => Flow::Next,
             Walk::Waiting => Flow::Wait,

@@ -27,7 +27,7 @@ use outcome::liveness;
 pub(in crate::engine) use outcome::{Layers, liveness as seen, text};
 pub(in crate::engine) use purpose::{Purpose, Standing};
 
-use super::call::{Holding, Identity, Placed, SecretId, Time, Values, Wall, Why};
+use super::call::{Holding, Identity, NotPlaced, Placed, SecretId, Time, Values, Wall, Why};
 use super::plan::Phase;
 use super::proof::Proof;
 use super::report::{NewState, Revoke};
@@ -272,6 +272,9 @@ pub(in crate::engine) struct Machine {
     pub(in crate::engine) deliver: Try,
     /// Places that hold the new one.
     pub(in crate::engine) placed: Vec<Placed>,
+    /// Places that do not, where it is known of each.
+    #[serde(default)]
+    pub(in crate::engine) not_placed: Vec<NotPlaced>,
 
     /// The proof.
     pub(in crate::engine) proof: Option<Proof>,

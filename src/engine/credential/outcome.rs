@@ -78,9 +78,11 @@ pub(in crate::engine) enum Outcome {
 impl From<Answer> for Outcome {
     fn from(answer: Answer) -> Self {
         match answer {
-            Answer::Done | Answer::Placed(_) | Answer::Saved { .. } | Answer::Scanned(_) => {
-                Self::Done(Values::new())
-            }
+            Answer::Done
+            | Answer::Placed(_)
+            | Answer::PlacedInPart { .. }
+            | Answer::Saved { .. }
+            | Answer::Scanned(_) => Self::Done(Values::new()),
             Answer::Took(values) | Answer::Saw(_, values) => Self::Done(values),
             Answer::Found { .. } => Self::Done(Values::new()),
             Answer::Held(holding) | Answer::Issued(holding) => Self::Brought(holding),

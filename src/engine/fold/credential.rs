@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::call::{Row, Subject, Verb, Wall};
+use super::super::call::{Row, Subject, Verb, Wall, Why};
 use super::super::capability::{KindCapability, Lifetime};
 use super::super::credential::{ControlKind, Machine, Try, text};
 use super::super::plan::{Acting, Phase, Planned, PlannedKind};
@@ -161,7 +161,7 @@ impl Run {
             only_expires: kind.can.only_expires(),
         };
         let (said, because) = verdict(&evidence);
-        (said, why(said, because, kind, (machine, revoke)))
+        (said, why(said, because, kind, machine, revoke))
     }
 
     fn new_one(&self, planned: &Planned, kind: &PlannedKind, machine: &Machine) -> New {
@@ -172,15 +172,11 @@ impl Run {
         {
             state = NewState::Unproven;
         }
-        let not_delivered = match &machine.deliver {
-            Try::Failed(why) if planned.deliver && machine.has_new() => planned
-                .deliver_to
-                .iter()
-                .flat_map(BTreeMap::values)
-                .map(|to| NotDelivered { to: to.to_string(), why: in_words(why) })
-                .collect(),
-            _ => Vec::new(),
-        };
+        let not_delivered =
+            not_delivered(planned, machine).into_iter().flat_map(|(places, why)| {
+                let why = in_words(why);
+                places.into_iter().map(move |to| NotDelivered { to, why: why.clone() })
+            });
         let identity = match (&machine.identity, &machine.new_identity) {
             (Some(from), Some(to)) if from != to && !to.0.is_empty() => {
                 Some(IdentityChange { from: from.0.clone(), to: to.0.clone() })
@@ -200,7 +196,7 @@ impl Run {
                 .iter()
                 .map(|place| Delivered { to: place.to.clone(), state: place.state })
                 .collect(),
-            not_delivered,
+            not_delivered: not_delivered.collect(),
             identity,
         }
     }
@@ -231,6 +227,25 @@ impl Run {
             StrangerClass::OlderOrUndated
         }
     }
+}
+
+/// Places that should hold the new one and do not, those that stand or fall together side by side,
+/// and why.
+pub(super) fn not_delivered<'a>(
+    planned: &Planned,
+    machine: &'a Machine,
+) -> Vec<(Vec<String>, &'a Why)> {
+    if !planned.deliver || !machine.has_new() {
+        return Vec::new();
+    }
+    if !machine.not_placed.is_empty() {
+        let left = machine.not_placed.iter();
+        return left.map(|one| (one.to.clone(), &one.why)).collect();
+    }
+    let Try::Failed(why) = &machine.deliver else { return Vec::new() };
+    let held = |to: &String| machine.placed.iter().any(|place| place.to == *to);
+    let all = planned.deliver_to.iter().flat_map(BTreeMap::values).map(ToString::to_string);
+    vec![(all.filter(|to| !held(to)).collect(), why)]
 }
 
 /// When the provider says that it was made, where that can be read.

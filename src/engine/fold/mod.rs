@@ -82,8 +82,10 @@ impl Run {
                     delivered: planned.deliver
                         && planned.withheld.is_empty()
                         && machine.deliver == Try::Done,
+                    placed: machine.placed.clone(),
                     sight: Some(self.sight(planned.kind)),
                     verdict: Some((said, why)),
+                    lost: machine.makes_unanswered(),
                 },
             );
         }

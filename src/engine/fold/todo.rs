@@ -1,14 +1,17 @@
 //! What is left for a person.
 
+use std::iter;
+
 use super::super::call::{Reason, Subject, Verb};
 use super::super::capability::{ByHand, Order};
 use super::super::credential::{Issued, Machine, SETTLE_MS, Try, text};
 use super::super::plan::{Elsewhere, Phase, Plan, Planned, PlannedKind};
 use super::super::report::{
-    CredentialReport, EvidenceState, NewState, Revoke, StopState, Todo, Verdict,
+    CredentialReport, EvidenceState, Mode, NewState, Revoke, StopState, Todo, Verdict,
 };
 use super::super::run::Run;
 use super::super::scene::lists_labels;
+use super::credential::not_delivered;
 use super::words::in_words;
 
 impl Run {
@@ -74,8 +77,19 @@ impl Run {
         let failed = (tried && machine.steps.failures + asked_again > 0)
             || matches!(machine.revoke, Revoke::Rejected | Revoke::ByHand);
         let page = kind.can.revoke_by_hand.as_ref().filter(|_| failed && !machine.done_by_hand)?;
+        Some(self.filled_page(page, planned, machine))
+    }
+
+    /// A page for this credential, its markers filled.
+    fn filled_page(&self, page: &ByHand, planned: &Planned, machine: &Machine) -> ByHand {
         let fill = |text: &str| filled(text, &self.plan, planned, machine);
-        Some(ByHand { at: fill(&page.at), action: fill(&page.action) })
+        ByHand { at: fill(&page.at), action: fill(&page.action) }
+    }
+
+    /// Where a person ends it.
+    fn revoked_at(&self, planned: &Planned, machine: &Machine) -> Option<String> {
+        let page = self.plan.kind(planned.kind)?.can.revoke_by_hand.as_ref()?;
+        Some(self.filled_page(page, planned, machine).at)
     }
 
     /// What is left of one credential.
@@ -90,14 +104,9 @@ impl Run {
     ) -> Vec<Todo> {
         let mut todo = Vec::new();
         let by_hand = |what: String, page: &Option<ByHand>| {
-            let fill = |text: &str| filled(text, &self.plan, planned, machine);
-            Todo {
-                what,
-                at: page.as_ref().map(|page| fill(&page.at)),
-                action: page
-                    .as_ref()
-                    .map_or_else(|| "do it by hand".to_owned(), |page| fill(&page.action)),
-            }
+            let page = page.as_ref().map(|page| self.filled_page(page, planned, machine));
+            let (at, action) = page.map(|page| (page.at, page.action)).unzip();
+            Todo { what, at, action: action.unwrap_or_else(|| "do it by hand".to_owned()) }
         };
         let id = &planned.id;
         if let Some(what) = to_revoke(planned, kind, machine, (ended, one.old.verdict)) {
@@ -106,16 +115,7 @@ impl Run {
         if one.new.planned && one.new.state == NewState::NotIssued {
             todo.push(by_hand(format!("issue a new {id}"), &kind.can.issue_by_hand));
         }
-        if let Try::Failed(why) = &machine.deliver
-            && machine.has_new()
-        {
-            todo.push(Todo {
-                what: format!("deliver the new {id}: {}", in_words(why)),
-                at: None,
-                action: "mend the place, then: rotate restore --role ROLE --because TEXT"
-                    .to_owned(),
-            });
-        }
+        todo.extend(self.to_deliver(planned, machine));
         todo.extend(not_evicted(id, machine));
         todo.extend(self.spent_before(planned, machine));
         // A list read to its end since, with nothing of ours in it, says that it was not made.
@@ -135,6 +135,29 @@ impl Run {
         todo
     }
 
+    /// Places that the new one did not get to, each by name. What was made under another plan is
+    /// delivered by a restore; a rehearsal is rehearsed again.
+    fn to_deliver(&self, planned: &Planned, machine: &Machine) -> Vec<Todo> {
+        let again = match self.plan.mode {
+            Mode::Rehearse => "rehearse --role ROLE",
+            _ => "restore --role ROLE --because TEXT",
+        };
+        let left = not_delivered(planned, machine).into_iter();
+        let todo = left.map(|(places, why)| {
+            let to = if places.is_empty() {
+                String::new()
+            } else {
+                format!(" to {}", places.join(" and "))
+            };
+            Todo {
+                what: format!("deliver the new {}{to}: {}", planned.id, in_words(why)),
+                at: None,
+                action: format!("mend the place, then: rotate {again}"),
+            }
+        });
+        todo.collect()
+    }
+
     /// A roll that found its token spent: perhaps by a thief, who holds the next of its family.
     fn spent_before(&self, planned: &Planned, machine: &Machine) -> Option<Todo> {
         let kind = self.plan.kind(planned.kind)?;
@@ -145,10 +168,9 @@ impl Run {
             Reason::ActorRefused => why.status.is_none(),
             _ => false,
         };
-        let page = kind.can.revoke_by_hand.as_ref();
         (kind.can.order == Order::Roll && spent).then(|| Todo {
             what: format!("find out who spent {}: it was refused before it was rolled", planned.id),
-            at: page.map(|page| filled(&page.at, &self.plan, planned, machine)),
+            at: self.revoked_at(planned, machine),
             action: "it had expired, or somebody used it first and held what came of it: look \
                      for others made from it or by the same consent, and end them there"
                 .to_owned(),
@@ -160,13 +182,14 @@ impl Run {
         let made = machine.lost_issues();
         (made > 0).then(|| {
             let id = &planned.id;
-            let label = &self.plan.label;
+            let labels = iter::once(&self.plan.label).chain(&planned.lost_before);
+            let labels: Vec<String> = labels.map(|label| format!("{label}-")).collect();
+            let labels = labels.join(" or ");
             let kind = self.plan.kind(planned.kind);
-            if let Some(kind) = kind.filter(|kind| kind.asks_a_person()) {
-                let page = kind.can.revoke_by_hand.as_ref();
+            if kind.is_some_and(PlannedKind::asks_a_person) {
                 return Todo {
                     what: format!("tokens of a new {id} may have been lost ({made} lost answers)"),
-                    at: page.map(|page| filled(&page.at, &self.plan, planned, machine)),
+                    at: self.revoked_at(planned, machine),
                     action: "nobody holds them; if they must end now, end the consent there and \
                              consent anew"
                         .to_owned(),
@@ -175,7 +198,7 @@ impl Run {
             Todo {
                 what: format!("a new {id} may have been made and lost ({made} lost answers)"),
                 at: None,
-                action: format!("look for a credential whose name begins with {label}-, delete it"),
+                action: format!("look for a credential whose name begins with {labels}, delete it"),
             }
         })
     }
@@ -204,12 +227,12 @@ fn to_revoke(
 fn wider_way(planned: &Planned, kind: &PlannedKind, machine: &Machine) -> Option<String> {
     let ways = kind.can.ways(Verb::Revoke);
     let left_out = planned.ways_left_out.iter().filter_map(|way| ways.get(usize::from(*way)));
-    let kills = left_out.map(|way| way.blast.as_ref().unwrap_or(&kind.can.blast).kills).min()?;
+    let kills = left_out.map(|way| kind.can.blast_of(way).kills).min()?;
     let sent = matches!(machine.revoke, Revoke::Accepted | Revoke::Lost);
     (!sent).then(|| {
         format!(
             ", or end everything of its {kills}: run again with --max-blast {kills}",
-            kills = text(&serde_json::to_value(kills).unwrap_or_default()).unwrap_or_default()
+            kills = kills.word()
         )
     })
 }
@@ -224,15 +247,15 @@ fn not_evicted(id: &str, machine: &Machine) -> Option<Todo> {
 }
 
 /// Fills the markers of a page or an instruction with public values; what is unknown stays named.
-fn filled(text: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> String {
-    let mut filled = text.to_owned();
+fn filled(page: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> String {
+    let mut filled = page.to_owned();
     let mut fill = |name: &str, value: &str| {
         for marker in ["{{ NAME }}", "{{NAME}}", "{{ NAME? }}"] {
             filled = filled.replace(&marker.replace("NAME", name), value);
         }
     };
     for (name, value) in planned.vars.iter().chain(&machine.taken).chain(&machine.old.public) {
-        if let Some(value) = text_of(value) {
+        if let Some(value) = text(value) {
             fill(name, &value);
         }
     }
@@ -251,8 +274,4 @@ fn filled(text: &str, plan: &Plan, planned: &Planned, machine: &Machine) -> Stri
     }
     // What nobody knows is left for a person to see, in words.
     filled.replace("{{ ", "(").replace("? }}", " }}").replace(" }}", ", not known here)")
-}
-
-fn text_of(value: &serde_json::Value) -> Option<String> {
-    text(value)
 }

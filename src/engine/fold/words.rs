@@ -36,7 +36,8 @@ pub(super) fn why(
     said: Verdict,
     because: Option<Unproven>,
     kind: &PlannedKind,
-    (machine, revoked): (&Machine, Revoke),
+    machine: &Machine,
+    revoked: Revoke,
 ) -> String {
     let not_revoked = || match (revoked, &machine.revoke_why) {
         (Revoke::ByHand, _) if machine.done_by_hand => "a person says it is revoked".to_owned(),
@@ -114,7 +115,7 @@ pub fn in_words(why: &Why) -> String {
         Reason::Unwritable => "its place cannot be written",
         Reason::PlaceChanged => "its place holds neither the old nor the new one",
         Reason::CommandFailed => "the command failed",
-        Reason::Untrusted => "others may change the inventory, so nothing it names is run",
+        Reason::Untrusted => "others may change it or listen to it, so it is not used",
         Reason::Unsupported => "nothing here can do that",
         Reason::NotRecorded => "the journal cannot be written, so nothing is made",
         Reason::HandleReused => "the new one has its handle, and a call by it would end that",

@@ -37,8 +37,7 @@ impl Planner<'_> {
     /// What the inventory names and what earlier runs issued: no strangers.
     pub(super) fn known_handles(&self) -> BTreeMap<String, Vec<String>> {
         let mut known = self.options.issued_before.clone();
-        let roles = self.inventory.roles.values().flat_map(|role| &role.credentials);
-        for credential in roles.chain(self.inventory.admins.values()) {
+        for (_, credential) in self.inventory.credentials() {
             if let Some(handle) = &credential.handle {
                 known.entry(credential.provider.clone()).or_default().push(handle.clone());
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::call::{Subject, Verb};
-use super::super::capability::{KindCapability, Order, Part, PartType, Radius};
+use super::super::capability::{KindCapability, Order, Radius};
 use super::super::plan::{Acting, Planned};
 use super::super::report::Mode;
 use super::Planner;
@@ -15,19 +15,12 @@ use crate::inventory::Credential;
 const MAX_BLAST: Radius = Radius::Project;
 
 impl Planner<'_> {
-    /// Ways that kill more than is allowed. What a handle of its own names is the credential's own
-    /// principal, however wide the word for it is.
+    /// Ways that kill more than is allowed.
     pub(super) fn too_wide(&self, can: &KindCapability) -> Vec<u16> {
-        let is_handle = |part: &Part| part.part_type == PartType::Handle;
-        let its_own =
-            |name: &String| name == "handle" || can.parts.get(name).is_some_and(is_handle);
         let widest = self.options.max_blast.unwrap_or(MAX_BLAST);
         (0..)
             .zip(can.ways(Verb::Revoke))
-            .filter(|(_, way)| {
-                let blast = way.blast.as_ref().unwrap_or(&can.blast);
-                blast.kills > widest && !blast.key.iter().any(its_own)
-            })
+            .filter(|(_, way)| can.blast_of(way).kills > widest && !can.ends_its_own(way))
             .map(|(number, _)| number)
             .collect()
     }

@@ -336,6 +336,7 @@ impl<'a> Planner<'a> {
             Reload::Unsaid | Reload::ReadOnUse => Vec::new(),
         };
         Some(Planned {
+            lost_before: Vec::new(),
             id: id.clone(),
             role: of_run,
             kind,

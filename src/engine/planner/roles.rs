@@ -88,7 +88,8 @@ pub(super) fn upstream(inventory: &Inventory, role: &Role, of_run: &BTreeSet<&st
         .collect()
 }
 
-/// The name that was probably meant.
+/// The name that was probably meant. On a command line that is often one whose beginning was
+/// typed, far from it by the count of edits that tells a slip in an inventory.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
     /// Below this, two names have too little in common to suggest one for the other.
     const LIKENESS: f64 = 0.7;

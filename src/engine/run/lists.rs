@@ -1,5 +1,7 @@
 //! Lists of what exists: one reading before, one after, for everybody of one owner.
 
+use std::iter;
+
 use super::super::call::{Answer, Fault, Reason, Row, Subject, Verb};
 use super::super::credential::{Issued, Machine, Purpose};
 use super::super::orphan::at_provider;
@@ -110,9 +112,12 @@ impl Run {
             return;
         };
         let known = self.known.entry(kind.provider.clone()).or_default();
-        let prefix = format!("{}-", self.plan.label);
-        let prefix = lists_labels(kind).then_some(prefix.as_str());
         let members = self.lists.members(list);
+        let before = members.iter().filter_map(|one| self.plan.planned(*one));
+        let before = before.flat_map(|planned| &planned.lost_before);
+        let labels: Vec<String> =
+            iter::once(&self.plan.label).chain(before).map(|label| format!("{label}-")).collect();
+        let labels = lists_labels(kind).then_some(labels.as_slice());
         let machines = members.iter().filter_map(|one| self.machines.get(one.0 as usize));
         let mut missing = machines.clone().map(Machine::lost_issues).sum();
         if missing == 1 {
@@ -121,8 +126,9 @@ impl Run {
         let noted = machines.flat_map(|machine| &machine.orphans);
         let noted = noted.map(|orphan| orphan.handle.clone()).collect();
         let members = members.to_vec();
-        for row in self.lists.sort_out(list, known, &noted, (prefix, missing)) {
-            let named = row.label.as_deref().and_then(|label| number_in(label, prefix?));
+        for row in self.lists.sort_out(list, known, &noted, (labels, missing)) {
+            let ours = labels.and_then(<[_]>::first);
+            let named = row.label.as_deref().and_then(|label| number_in(label, ours?));
             // One account under two providers of the inventory: it is the other list's to judge.
             let elsewhere = named.is_some_and(|one| {
                 self.plan.planned(Subject(one)).is_some() && !members.contains(&Subject(one))

@@ -2,7 +2,6 @@
 //! gone by reading the provider's list again.
 
 use super::super::call::{Answer, Subject, Time, Verb};
-use super::super::capability::{KindCapability, Part, PartType, Radius, Way};
 use super::super::credential::{Issued, Machine, Outcome, Purpose, Steps};
 use super::super::plan::{Phase, Planned};
 use super::super::queue::Lane;
@@ -246,14 +245,6 @@ impl Run {
 impl Scene<'_> {
     /// A way that ends what its handle names and nothing else.
     fn stranger_way(&self, machine: &Machine, steps: &Steps) -> Option<u16> {
-        self.way_by_handle(&machine.taken, steps, |way| kills_only_it(&self.kind.can, way))
+        self.way_by_handle(&machine.taken, steps, |way| self.kind.can.kills_only_it(way))
     }
-}
-
-/// Whether nothing dies with it: the way ends one token, or what a handle of its own names.
-fn kills_only_it(can: &KindCapability, way: &Way) -> bool {
-    let blast = way.blast.as_ref().unwrap_or(&can.blast);
-    let is_handle = |part: &Part| part.part_type == PartType::Handle;
-    let its_own = |name: &String| name == "handle" || can.parts.get(name).is_some_and(is_handle);
-    blast.kills == Radius::Token || blast.key.iter().any(its_own)
 }

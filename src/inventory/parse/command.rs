@@ -13,13 +13,10 @@ impl Reader<'_> {
         field: &Field<'_>,
         inventory: &mut Inventory,
     ) {
-        let Some(table) = field.get_ref().as_table() else { return };
         let entry = Entry::default();
-        if !self.name(entry, name.get_ref(), name.span(), "a command") {
+        let Some(table) = self.named_table(name, field, "a command", &["get", "set"]) else {
             return;
-        }
-        self.sweep(entry, field, true);
-        self.known_keys(entry, table, &["get", "set"], "a command");
+        };
         let Some(get) = self.command(entry, table, "get") else {
             if table.get("get").is_none() {
                 let hint = "add the command that prints the value: get = [\"...\"]";

@@ -18,13 +18,9 @@ impl Reader<'_> {
         field: &Field<'_>,
         inventory: &mut Inventory,
     ) {
-        let Some(table) = field.get_ref().as_table() else { return };
         let entry = Entry::default();
-        if !self.name(entry, name.get_ref(), name.span(), "a provider") {
-            return;
-        }
-        self.sweep(entry, field, true);
-        self.known_keys(entry, table, &["file", "base", "proof", "limits"], "a provider");
+        let keys = ["file", "base", "proof", "limits"];
+        let Some(table) = self.named_table(name, field, "a provider", &keys) else { return };
         let before = self.problems.len();
         let bases = self.bases(table);
         if self.problems.len() > before {

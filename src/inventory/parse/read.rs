@@ -95,6 +95,25 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports keys that `what` does not have.
+    /// The table under a name of its own at the top, looked through for secrets and unknown keys;
+    /// none where it has no name that can be called.
+    pub(super) fn named_table<'t>(
+        &mut self,
+        name: &Spanned<DeString<'_>>,
+        field: &'t Field<'_>,
+        of: &str,
+        known: &[&str],
+    ) -> Option<&'t DeTable<'t>> {
+        let table = field.get_ref().as_table()?;
+        let entry = Entry::default();
+        if !self.name(entry, name.get_ref(), name.span(), of) {
+            return None;
+        }
+        self.sweep(entry, field, true);
+        self.known_keys(entry, table, known, of);
+        Some(table)
+    }
+
     pub(super) fn known_keys(
         &mut self,
         entry: Entry<'_>,

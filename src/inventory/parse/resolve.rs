@@ -198,12 +198,9 @@ struct Graph {
 
 impl Graph {
     fn of(inventory: &Inventory) -> Self {
-        let mut all: Vec<(Id, &Credential)> = Vec::new();
-        for role in inventory.roles.values() {
-            let id = |it: &Credential| (Some(role.name.clone()), it.name.clone());
-            all.extend(role.credentials.iter().map(|it| (id(it), it)));
-        }
-        all.extend(inventory.admins.values().map(|it| ((None, it.name.clone()), it)));
+        let id = |role: Option<&str>, it: &Credential| (role.map(str::to_owned), it.name.clone());
+        let all: Vec<(Id, &Credential)> =
+            inventory.credentials().map(|(role, it)| (id(role, it), it)).collect();
         let by_name: BTreeMap<String, usize> =
             all.iter().enumerate().map(|(number, (id, _))| (target(id), number)).collect();
         let needs = |it: &Credential| {

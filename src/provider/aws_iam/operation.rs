@@ -54,14 +54,8 @@ pub(super) fn ways(kind: &str) -> BTreeMap<Verb, Vec<Way>> {
         }
         let ways = verbs.entry(verb).or_default();
         if ways.len() <= usize::from(way) {
-            ways.push(Way {
-                steps: Vec::new(),
-                seen: operation.seen(),
-                privilege: operation.privilege().map(str::to_owned),
-                blast: None,
-                person: false,
-                batch: false,
-            });
+            let privilege = operation.privilege().map(str::to_owned);
+            ways.push(Way { privilege, ..Way::new(Vec::new(), operation.seen()) });
         }
         if let Some(last) = ways.last_mut() {
             last.steps.push(operation.step());

@@ -1,9 +1,7 @@
 //! Why a request brought no answer that says yes or no.
 
-use std::error::Error;
-use std::io;
-
 use crate::engine::call::{Answer, Fault, Liveness, Reason, Values, Why};
+use crate::provider::transport::{Unanswered, chain};
 
 /// What went wrong, in closed words.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -50,7 +48,7 @@ impl Failure {
     }
 }
 
-/// octocrab wraps what its transport says; before the connection stood, nothing can have been sent.
+/// octocrab wraps what its transport says.
 impl From<octocrab::Error> for Failure {
     fn from(error: octocrab::Error) -> Self {
         let transport = chain(&error).find_map(|cause| cause.downcast_ref::<reqwest::Error>());
@@ -61,31 +59,11 @@ impl From<octocrab::Error> for Failure {
         if transport.is_builder() {
             return Self::refused(Reason::Unexpected);
         }
-        if !transport.is_connect() {
-            let reason = if transport.is_timeout() { Reason::Timeout } else { Reason::Reset };
-            return Self::Lost(reason.into());
+        match Unanswered::from(transport) {
+            Unanswered::NotSent(reason) => Self::NotSent(reason.into()),
+            Unanswered::Lost(reason) => Self::Lost(reason.into()),
         }
-        let reason = if chain(transport).any(|cause| cause.to_string() == "dns error") {
-            Reason::Dns
-        } else if chain(transport).any(is_tls) {
-            Reason::Tls
-        } else if transport.is_timeout() {
-            Reason::Timeout
-        } else {
-            Reason::Connect
-        };
-        Self::NotSent(reason.into())
     }
-}
-
-/// An `io::Error` hides what it wraps from `source`, and some wrap another.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let inner = || error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    error.is::<rustls::Error>() || inner().is_some_and(|inner| is_tls(inner))
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
 }
 
 impl From<Reason> for Failure {

@@ -82,12 +82,10 @@ impl Operation {
     fn way(self) -> Way {
         let token = Blast { kills: Radius::Token, key: Vec::new() };
         Way {
-            steps: vec![self.step()],
-            seen: self.seen(),
             privilege: self.privilege().map(str::to_owned),
             blast: matches!(self, EndToken | EndTogether | EndAlone).then_some(token),
-            person: false,
             batch: self == EndTogether,
+            ..Way::new(vec![self.step()], self.seen())
         }
     }
 

@@ -2,13 +2,13 @@
 //! that is read only as far as it can be of use.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 
 use zeroize::Zeroizing;
 
 use super::render::Rendered;
 use crate::engine::call::{Reason, Why};
 use crate::provider::spec::judge::Answered;
+use crate::provider::transport::Unanswered;
 
 /// The longest answer that is read: a page of a thousand keys, a kilobyte each, four times over.
 /// Counted after decompression, chunk by chunk, so that a small body cannot become a large one.
@@ -22,6 +22,15 @@ pub(crate) enum Broken {
     After(Why),
 }
 
+impl From<Unanswered> for Broken {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotSent(reason) => Self::Before(reason.into()),
+            Unanswered::Lost(reason) => Self::After(reason.into()),
+        }
+    }
+}
+
 pub(crate) async fn send(
     client: &reqwest::Client,
     rendered: &Rendered,
@@ -32,7 +41,7 @@ pub(crate) async fn send(
     if let Some(body) = &rendered.body {
         request = request.body(body.to_vec());
     }
-    let mut response = request.send().await.map_err(|error| broken(&error))?;
+    let mut response = request.send().await.map_err(|error| Unanswered::from(&error))?;
     let status = response.status().as_u16();
     let after = |reason| Broken::After(Why { reason, status: Some(status), word: None });
     let announced = response.content_length().unwrap_or(0);
@@ -61,49 +70,4 @@ pub(crate) async fn send(
             Err(_) => return Err(after(Reason::Reset)),
         }
     }
-}
-
-fn broken(error: &reqwest::Error) -> Broken {
-    if error.is_builder() {
-        return Broken::Before(Reason::Unsupported.into());
-    }
-    if error.is_connect() {
-        let reason = match () {
-            () if error.is_dns() || said(error, "dns error") => Reason::Dns,
-            () if tls(error) => Reason::Tls,
-            () if error.is_timeout() => Reason::Timeout,
-            () => Reason::Connect,
-        };
-        return Broken::Before(reason.into());
-    }
-    Broken::After(if error.is_timeout() { Reason::Timeout } else { Reason::Reset }.into())
-}
-
-/// Whether an error on the way down begins with these words. They are compared, never shown.
-fn said(error: &reqwest::Error, words: &str) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.to_string().starts_with(words) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-fn tls(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.is::<rustls::Error>() || wraps_tls(error.downcast_ref()) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-/// What an I/O error wraps is not its source: that is the source of what it wraps.
-fn wraps_tls(error: Option<&std::io::Error>) -> bool {
-    let Some(inner) = error.and_then(std::io::Error::get_ref) else { return false };
-    inner.is::<rustls::Error>() || wraps_tls(inner.downcast_ref())
 }

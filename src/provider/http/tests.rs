@@ -703,22 +703,8 @@ struct Native;
 #[async_trait::async_trait]
 impl crate::provider::Driver for Native {
     fn ways(&self, _kind: &str) -> BTreeMap<Verb, Vec<Way>> {
-        let step = StepCapability {
-            actor: Actor::Old,
-            parties: vec!["old".into()],
-            needs: Vec::new(),
-            takes: Vec::new(),
-            again: true,
-            secret_in_url: false,
-        };
-        let way = Way {
-            steps: vec![step],
-            seen: Sure::Run,
-            privilege: None,
-            blast: None,
-            person: false,
-            batch: false,
-        };
+        let step = StepCapability { again: true, ..StepCapability::new(Actor::Old) };
+        let way = Way::new(vec![step], Sure::Run);
         BTreeMap::from([
             (Verb::Probe, vec![way.clone()]),
             (Verb::Revoke, vec![way.clone()]),

@@ -4,10 +4,8 @@
 //! strings inside `oauth2` and the buffers of the HTTP stack are not zeroed; every buffer that is
 //! ours is.
 
-use std::error::Error;
 use std::fmt::Display;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
@@ -24,6 +22,7 @@ use url::Url;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::engine::call::{Answer, Fault, Liveness, Reason, Values, Why};
+use crate::provider::transport::Unanswered;
 
 /// The longest body that is read, in bytes. The metadata of large issuers stays below 10 KiB, a
 /// token answer with three JWTs below 20 KiB; more than 64 KiB is no OAuth answer.
@@ -117,6 +116,15 @@ impl From<Reason> for Failure {
     /// A rule of ours said no before anything was sent.
     fn from(reason: Reason) -> Self {
         Self::Refused(reason.into())
+    }
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotSent(reason) => Self::NotSent(reason),
+            Unanswered::Lost(reason) => Self::Lost(reason),
+        }
     }
 }
 
@@ -239,7 +247,7 @@ pub(super) async fn exchange(
     http: &reqwest::Client,
     request: reqwest::Request,
 ) -> Result<Answered, Failure> {
-    let mut response = http.execute(request).await.map_err(|error| dispatch(&error))?;
+    let mut response = http.execute(request).await.map_err(|error| Unanswered::from(&error))?;
     let status = response.status().as_u16();
     match status {
         429 => return Err(Failure::Throttled(wait(response.headers()))),
@@ -275,36 +283,6 @@ pub(super) fn word(said: &str) -> Option<String> {
     let fits = (1..=64).contains(&said.len())
         && said.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte));
     fits.then(|| said.to_owned())
-}
-
-/// A failure below HTTP. Whatever happened before the connection stood sent nothing.
-fn dispatch(error: &reqwest::Error) -> Failure {
-    if error.is_builder() {
-        return Failure::NotSent(Reason::Unexpected);
-    }
-    if !error.is_connect() {
-        return Failure::Lost(if error.is_timeout() { Reason::Timeout } else { Reason::Reset });
-    }
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.downcast_ref::<io::Error>().is_some_and(is_tls) {
-            return Failure::NotSent(Reason::Tls);
-        }
-        // The connector's own error type is private; this is all it tells.
-        if inner.to_string() == "dns error" || inner.is::<rustls::pki_types::InvalidDnsNameError>()
-        {
-            return Failure::NotSent(Reason::Dns);
-        }
-        cause = inner.source();
-    }
-    Failure::NotSent(Reason::Connect)
-}
-
-/// The TLS library wraps its error in an I/O error, and so does the connector once more.
-fn is_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| {
-        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls)
-    })
 }
 
 /// `Retry-After` in milliseconds: seconds, or a date held against the server's own `Date`, so

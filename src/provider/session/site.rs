@@ -52,7 +52,7 @@ impl<'a> Site<'a> {
 
     /// A var, where it says something.
     pub(super) fn word(&self, name: &str) -> Option<&'a str> {
-        self.values.get(name).and_then(Value::as_str).filter(|it| !it.is_empty())
+        word(self.values, name)
     }
 
     /// A var that this call cannot do without.
@@ -156,6 +156,11 @@ impl<'a> Site<'a> {
             && url.password().is_none();
         if stays && path.starts_with('/') { Ok(url) } else { Err(Reason::LeftBase.into()) }
     }
+}
+
+/// A var, where it says something.
+pub(super) fn word<'v>(values: &'v Values, name: &str) -> Option<&'v str> {
+    values.get(name).and_then(Value::as_str).filter(|it| !it.is_empty())
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -1,11 +1,11 @@
 //! Where a site keeps its sessions: what a cookie is called there, and the four stores.
 
-use std::fmt::Write as _;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use percent_encoding::percent_decode;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -13,9 +13,10 @@ use self::key_value::KeyValue;
 use self::mysql::Mysql;
 use self::postgres::Postgres;
 use self::sqlite::Sqlite;
+use super::site::word;
 use super::wire::Failure;
 use crate::engine::call::{Reason, Row, Values};
-use crate::provider::{Acting, Bases};
+use crate::provider::{Acting, Bases, hex};
 use crate::secret::Secret;
 
 mod django;
@@ -28,6 +29,9 @@ mod table;
 /// The most sessions of one user, or of a store that does not say whose they are, that are looked
 /// at; a list that is longer is cut and said to be.
 const MOST: usize = 100_000;
+
+/// A server that deletes a row later than this waits for a lock that nobody will give up.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What a session is called in its store: a secret, for it opens the session.
 pub(super) type Name = Zeroizing<String>;
@@ -79,6 +83,18 @@ async fn opened(base: &Url, admin: &Acting, values: &Values) -> Result<Box<dyn S
     })
 }
 
+/// A step of a database's own protocol.
+async fn in_time<T, E>(
+    limit: Duration,
+    step: impl Future<Output = Result<T, E>>,
+    failure: impl FnOnce(&E) -> Failure,
+) -> Result<T, Failure> {
+    match timeout(limit, step).await {
+        Ok(done) => done.map_err(|error| failure(&error)),
+        Err(_) => Err(Failure::Lost(Reason::Timeout.into())),
+    }
+}
+
 /// What a cookie may be called in its store: `stored_as`.
 ///
 /// # Errors
@@ -115,23 +131,11 @@ pub(super) fn rows(sessions: &Sessions, old: &[Name]) -> Vec<Row> {
     sessions.names.iter().map(row).collect()
 }
 
-/// A var, where it says something.
-fn word<'v>(values: &'v Values, name: &str) -> Option<&'v str> {
-    values.get(name).and_then(Value::as_str).filter(|it| !it.is_empty())
-}
-
 /// The password of a store, as text.
 fn password(admin: &Acting) -> Result<Zeroizing<String>, Failure> {
     let secret = admin.parts.secret.get("secret").ok_or(Reason::MissingValue)?;
     let text = std::str::from_utf8(secret.expose()).map_err(|_| Reason::Unsupported)?;
     Ok(Zeroizing::new(text.to_owned()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! One request to the site and its answer. Redirects are answers, bodies are bounded, and what
 //! went wrong is told in closed words.
 
-use std::error::Error as _;
-
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::engine::call::{Answer, Fault, Liveness, Reason, Values, Why};
+use crate::provider::transport::Unanswered;
 
 /// The longest page that is read, in bytes: a heavy page of a web application is a megabyte.
 const PAGE_MAX: usize = 4 * 1024 * 1024;
@@ -90,6 +89,15 @@ impl From<Fault> for Failure {
     }
 }
 
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotSent(reason) => Self::NotSent(reason.into()),
+            Unanswered::Lost(reason) => Self::Lost(reason.into()),
+        }
+    }
+}
+
 /// A refusal with a word of ours for it.
 pub(super) fn refused(reason: Reason, word: &str) -> Failure {
     Failure::Refused(Why { reason, status: None, word: Some(word.to_owned()) })
@@ -138,7 +146,7 @@ pub(super) async fn exchange(
     http: &reqwest::Client,
     request: reqwest::Request,
 ) -> Result<Answered, Failure> {
-    let mut response = http.execute(request).await.map_err(|error| broken(&error))?;
+    let mut response = http.execute(request).await.map_err(|error| Unanswered::from(&error))?;
     let status = response.status().as_u16();
     let lost = |reason| Failure::Lost(Why { reason, status: Some(status), word: None });
     let wait = seconds(response.headers());
@@ -162,27 +170,4 @@ pub(super) async fn exchange(
 fn seconds(headers: &HeaderMap) -> Option<u64> {
     let said = headers.get(RETRY_AFTER)?.to_str().ok()?.parse::<u64>().ok()?;
     Some(said.saturating_mul(1000))
-}
-
-/// A failure below HTTP. Whatever happened before the connection stood sent nothing.
-fn broken(error: &reqwest::Error) -> Failure {
-    if error.is_builder() {
-        return Failure::NotSent(Reason::Unsupported.into());
-    }
-    if !error.is_connect() {
-        let reason = if error.is_timeout() { Reason::Timeout } else { Reason::Reset };
-        return Failure::Lost(reason.into());
-    }
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let tls = inner
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()));
-        if tls || inner.is::<rustls::Error>() {
-            return Failure::NotSent(Reason::Tls.into());
-        }
-        cause = inner.source();
-    }
-    let reason = if error.is_dns() { Reason::Dns } else { Reason::Connect };
-    Failure::NotSent(reason.into())
 }

@@ -66,16 +66,6 @@ pub(crate) const CLASSES: [(&str, Class); 8] = [
     ("webhook", Class::Webhook),
 ];
 
-const RADII: [(&str, Radius); 7] = [
-    ("token", Radius::Token),
-    ("family", Radius::Family),
-    ("grant", Radius::Grant),
-    ("project", Radius::Project),
-    ("client", Radius::Client),
-    ("user", Radius::User),
-    ("account", Radius::Account),
-];
-
 const ORDERS: [(&str, Order); 4] = [
     ("any", Order::Any),
     ("issue-first", Order::IssueFirst),
@@ -89,8 +79,9 @@ const ALPHANUMERIC: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 /// `blast`, of a kind or of one way.
 pub(crate) fn blast(table: &Table<'_>, key: &'static str) -> Option<Blast> {
     let node = table.get(key)?;
+    let radii = Radius::ALL.map(|radius| (radius.word(), radius));
     if node.get_ref().is_str() {
-        let kills = table.word(key, &RADII)?;
+        let kills = table.word(key, &radii)?;
         if kills != Radius::Token {
             let hint = "write { kills = \"...\", key = [...] }: which values make one group";
             table.errors.hinted(node.span(), "a wider blast needs its key", hint);
@@ -99,7 +90,7 @@ pub(crate) fn blast(table: &Table<'_>, key: &'static str) -> Option<Blast> {
     }
     let inner = Table::of(key, node, table.errors)?;
     inner.demand("kills");
-    let kills = inner.word("kills", &RADII);
+    let kills = inner.word("kills", &radii);
     let key = inner.strings("key").iter().map(|text| (*text.get_ref()).into()).collect();
     inner.finish();
     Some(Blast { kills: kills?, key })

@@ -198,14 +198,9 @@ fn weight(effect: Effect) -> u8 {
 }
 
 fn way_of(spec: &Spec, kind: &Kind, verb: Verb, way: &WaySpec) -> Way {
-    Way {
-        steps: way.steps.iter().map(|call| step_of(spec, kind, verb, call)).collect(),
-        seen: way.steps.iter().map(|call| call.seen).min().map_or(way.seen, |s| s.min(way.seen)),
-        privilege: way.needs.clone(),
-        blast: way.blast.clone(),
-        person: false,
-        batch: false,
-    }
+    let steps = way.steps.iter().map(|call| step_of(spec, kind, verb, call)).collect();
+    let seen = way.steps.iter().map(|call| call.seen).fold(way.seen, Seen::min);
+    Way { privilege: way.needs.clone(), blast: way.blast.clone(), ..Way::new(steps, seen) }
 }
 
 fn step_of(spec: &Spec, kind: &Kind, verb: Verb, call: &CallSpec) -> StepCapability {

@@ -160,7 +160,7 @@ impl Spec {
 /// Everything that is wrong with it, in order of appearance.
 pub fn check(text: &str, file_name: &str) -> Result<Spec, Vec<SpecError>> {
     let errors = reader::Errors::new(file_name, text);
-    let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = super::hex(&Sha256::digest(text));
     let spec = file::read(text, file_name, sha256, &errors);
     if let Some(spec) = &spec {
         rules::check(spec, &errors);

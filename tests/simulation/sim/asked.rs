@@ -159,11 +159,13 @@ impl Asked {
             // Setting the same password twice is setting it once.
             return (issued(&key.handle), None);
         }
-        let reused = self.party("old").and_then(|old| site.key(old)).map(|key| key.handle.clone());
         let reuses = site.manners.reuses_handles;
+        let replaced = self.party("old").and_then(|old| site.key(old));
+        let reused = replaced.filter(|key| reuses && key.revoked.is_some());
+        let reused = reused.map(|key| key.handle.clone());
         let label = self.value("label").map(str::to_owned);
         let key = site.make(&self.kind, &owner, By::Us, label, stamp, chosen.clone());
-        if let Some(handle) = reused.filter(|_| reuses) {
+        if let Some(handle) = reused {
             key.handle = handle;
         }
         let (handle, secret) = (key.handle.clone(), key.secret.clone());

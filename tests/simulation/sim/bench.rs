@@ -94,8 +94,8 @@ fn inventory(scenario: &Scenario) -> String {
             "token" | "rolling" => String::new(),
             _ => format!("admin = \"{by}\"\n"),
         };
-        if has_team(one) {
-            let _ = writeln!(more, "vars = {{ team = \"blue{}\" }}", one.site);
+        if let Some(team) = team(one) {
+            let _ = writeln!(more, "vars = {{ team = \"{team}\" }}");
         }
         text += &entry(role, &name(number), &provider, one.kind, &more);
     }
@@ -119,8 +119,9 @@ fn name(number: usize) -> String {
     format!("c{number}")
 }
 
-fn has_team(entry: &Entry) -> bool {
-    matches!(entry.kind, "team-key" | "grant")
+/// What dies together.
+fn team(entry: &Entry) -> Option<String> {
+    matches!(entry.kind, "team-key" | "grant").then(|| format!("{}s{}", entry.kind, entry.site))
 }
 
 /// The providers before anything happens, and what lies in each place.
@@ -148,7 +149,7 @@ pub(crate) fn sites(scenario: &Scenario) -> (Vec<Site>, Vec<(String, String)>) {
     }
     for (number, one) in scenario.credentials.iter().enumerate() {
         let role = if one.shared { "desk" } else { ROLE };
-        let owner = if has_team(one) { format!("blue{}", one.site) } else { name(number) };
+        let owner = team(one).unwrap_or_else(|| name(number));
         let place = format!("dotenv:/srv/{role}/.env#{}", name(number));
         put(&mut sites[one.site], place, one.kind, &owner);
     }

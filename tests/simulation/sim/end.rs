@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use rotate::engine::call::Subject;
 use rotate::engine::report::{Mode, NewState, Report, StrangerState, Verdict};
 use rotate::journal::Journal;
 
@@ -37,8 +36,8 @@ fn count(inner: &mut Inner, report: &Report) {
 
 /// `alive` is said only of what a probe would be accepted for.
 fn no_false_alive_at_rest(inner: &mut Inner, report: &Report) {
-    for (number, one) in (0..).zip(&report.credentials) {
-        let Some(old) = inner.watch.olds.get(&Subject(number)).cloned() else { continue };
+    for one in &report.credentials {
+        let Some(old) = inner.watch.olds.get(&one.id).cloned() else { continue };
         if one.old.verdict == Verdict::Alive && !inner.lives(&old) {
             let why = &one.old.why;
             inner.watch.broken("no_false_alive_at_rest", || format!("{} is dead: {why}", one.id));
@@ -111,8 +110,8 @@ fn no_secret_lost(inner: &mut Inner, report: &Report, held: &BTreeSet<String>) {
 /// Nothing is left for anyone: nothing burned works, and nothing unknown lives that a list shows.
 fn zero_means_zero(inner: &mut Inner, report: &Report, mode: Mode) {
     let now = inner.now();
-    for (number, one) in (0..).zip(&report.credentials) {
-        let Some(old) = inner.watch.olds.get(&Subject(number)).cloned() else { continue };
+    for one in &report.credentials {
+        let Some(old) = inner.watch.olds.get(&one.id).cloned() else { continue };
         let session = inner.sites.iter().any(|site| site.sessions.contains(&old));
         if inner.lives(&old) || (session && mode != Mode::Rehearse) {
             let id = one.id.clone();

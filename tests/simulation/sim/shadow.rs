@@ -121,8 +121,8 @@ pub(crate) fn no_false_dead(report: &Report, inner: &mut Inner) {
     if report.mode == Mode::Restore {
         return;
     }
-    for (number, one) in (0..).zip(&report.credentials) {
-        let Some(old) = inner.watch.olds.get(&Subject(number)).cloned() else { continue };
+    for one in &report.credentials {
+        let Some(old) = inner.watch.olds.get(&one.id).cloned() else { continue };
         let dead = matches!(one.old.verdict, Verdict::Dead | Verdict::AlreadyDead);
         if dead && inner.lives(&old) {
             let (verdict, why) = (one.old.verdict, &one.old.why);
@@ -149,13 +149,10 @@ fn rehearsal_never_without_a_key(plan: &Plan, inner: &mut Inner) {
     }
 }
 
-/// Whether old and new can work at once, or the provider itself makes a gap.
+/// Whether old and new can work at once. Of a roll whose answer was lost nobody has the new one.
 fn can_overlap(plan: &Plan, planned: &Planned) -> bool {
-    plan.kind(planned.kind).is_some_and(|kind| match kind.can.order {
-        Order::RevokeFirst => false,
-        Order::Roll => kind.can.verbs.contains_key(&Verb::Finish),
-        Order::Any | Order::IssueFirst => true,
-    })
+    let kind = plan.kind(planned.kind);
+    kind.is_some_and(|kind| matches!(kind.can.order, Order::Any | Order::IssueFirst))
 }
 
 fn short(json: &str) -> &str {

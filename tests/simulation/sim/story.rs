@@ -10,8 +10,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rotate::drive::{self, DriveError, Driven, History, Nobody};
-use rotate::engine::call::Subject;
-use rotate::engine::plan::{Options, Plan};
+use rotate::engine::plan::{Options, Plan, Planned};
 use rotate::engine::report::{Mode, Report};
 use rotate::engine::run::Run;
 use rotate::inventory::Mark;
@@ -148,6 +147,8 @@ impl<'a> Story<'a> {
         let keys = lab.state.fingerprints();
         let outside = Outside::new(sites, dice, scenario.disk, keys, tells);
         outside.lock().places.extend(places);
+        // Some batches may be written before one is looked at.
+        outside.lock().watch.jitter = 8 * scenario.disk;
         Self {
             lab,
             bench: Bench::of(scenario),
@@ -233,9 +234,7 @@ impl<'a> Story<'a> {
         let options = self.options(mode, &history);
         let mut plan = self.bench.plan(mode, &options).ok()?;
         plan.take_over(&history.leftovers);
-        if !options.deliver {
-            plan.withhold_from_contained();
-        }
+        plan.look_for(&history.lost);
         let driving = self.drives(plan, &history)?;
         if mode.contains() {
             let mark = Mark { since: None, because: None, run: Some(driving.0.clone()) };
@@ -283,15 +282,13 @@ impl<'a> Story<'a> {
     }
 
     /// What lies in each place is the old one.
-    fn olds(&self, plan: &Plan) -> BTreeMap<Subject, String> {
+    fn olds(&self, plan: &Plan) -> BTreeMap<String, String> {
         let inner = self.outside.lock();
-        (0..)
-            .zip(&plan.credentials)
-            .filter_map(|(number, planned)| {
-                let place = planned.places.values().next()?.to_string();
-                Some((Subject(number), inner.places.get(&place)?.clone()))
-            })
-            .collect()
+        let old = |planned: &Planned| {
+            let place = planned.places.values().next()?.to_string();
+            Some((planned.id.clone(), inner.places.get(&place)?.clone()))
+        };
+        plan.credentials.iter().filter_map(old).collect()
     }
 
     /// Another process takes the run up where its journal ends.

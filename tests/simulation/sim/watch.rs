@@ -25,9 +25,11 @@ pub(crate) struct Watch {
     revocations: BTreeMap<String, VecDeque<Ms>>,
     /// When each was first revoked, rolled, or asked to be.
     pub(crate) kills: BTreeMap<Subject, Ms>,
-    /// The bytes of each old one.
-    pub(crate) olds: BTreeMap<Subject, String>,
+    /// The bytes of each old one, by `ROLE/NAME`.
+    pub(crate) olds: BTreeMap<String, String>,
     plan: Option<Plan>,
+    /// How much longer one write may take than another.
+    pub(crate) jitter: Ms,
     revokes_strangers: bool,
 }
 
@@ -43,7 +45,7 @@ impl Watch {
     }
 
     /// A new run: its credentials have other numbers.
-    pub(crate) fn new_run(&mut self, olds: BTreeMap<Subject, String>) {
+    pub(crate) fn new_run(&mut self, olds: BTreeMap<String, String>) {
         self.lost.clear();
         self.kills.clear();
         self.olds = olds;
@@ -74,12 +76,13 @@ impl Watch {
         self.limits_kept(now, id, call);
         let Some(subject) = call.subject else { return };
         if let Task::Ask(request) = &call.task {
-            if request.parties.contains_key("old")
-                && !self.olds.contains_key(&subject)
+            let planned = self.plan.as_ref().and_then(|plan| plan.planned(subject));
+            if let Some(id) = planned.map(|planned| &planned.id)
+                && !self.olds.contains_key(id)
                 && let Some(old) = request.parties.get("old")
                 && let Ok(parts) = vault.parts(old)
             {
-                self.olds.insert(subject, text(&parts));
+                self.olds.insert(id.clone(), text(&parts));
             }
             if matches!(request.at.verb, Verb::Issue | Verb::Roll) {
                 self.said_once(subject, id, call, request);
@@ -191,7 +194,9 @@ impl Watch {
         if let Some(rate) = limits.revoke.filter(|_| request.at.verb == Verb::Revoke) {
             let times = self.revocations.entry(request.at.provider.clone()).or_default();
             times.push_back(now);
-            while times.front().is_some_and(|first| first + rate.per_ms <= now) {
+            // A call is counted when it is decided upon, and leaves when that is written.
+            let window = rate.per_ms.saturating_sub(self.jitter);
+            while times.front().is_some_and(|first| first + window <= now) {
                 times.pop_front();
             }
             if times.len() > rate.count as usize {

@@ -1,11 +1,8 @@
 //! Sessions in Redis: a key for each, its value the session as JSON.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisConnectionInfo, RedisError, Value};
-use tokio::io::{AsyncRead, AsyncWrite};
+use redis::{Cmd, FromRedisValue, RedisError, Value};
 use tokio::task::JoinHandle;
 use url::Url;
 use zeroize::Zeroizing;
@@ -13,14 +10,8 @@ use zeroize::Zeroizing;
 use super::{MOST, Name, Sessions, Store, password, word};
 use crate::engine::call::{Fault, Reason, Values, Why};
 use crate::provider::Acting;
+use crate::provider::node::{self, PASSING, shown};
 use crate::provider::session::wire::Failure;
-use crate::provider::stream::{encrypt, host, tcp};
-
-/// The port of addresses that name none.
-const PORT: u16 = 6379;
-
-/// A server that deletes a key later than this is blocked by a script or by its disk.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// Keys asked for at once: some thousand short values are well below a millisecond of the server.
 const PAGE: usize = 1000;
@@ -36,12 +27,7 @@ pub(super) struct KeyValue {
 impl KeyValue {
     /// Connects and signs in: `redis://host/0` or `rediss://host/0`, the password the admin's.
     pub(super) async fn open(base: &Url, admin: &Acting, values: &Values) -> Result<Self, Failure> {
-        let name = host(base).ok_or(Reason::MissingValue)?;
-        let stream = tcp(&name, base.port().unwrap_or(PORT)).await?;
-        let (link, task) = match base.scheme() {
-            "rediss" => over(encrypt(stream, name).await?).await?,
-            _ => over(stream).await?,
-        };
+        let (link, task) = node::open(base).await?;
         let prefix = word(values, "prefix").unwrap_or_default().to_owned();
         let user_at = word(values, "user_at").map(str::to_owned);
         let mut store = Self { link, task, prefix, user_at };
@@ -136,17 +122,6 @@ impl Store for KeyValue {
     }
 }
 
-async fn over<S>(stream: S) -> Result<(MultiplexedConnection, JoinHandle<()>), Failure>
-where
-    S: Unpin + AsyncRead + AsyncWrite + Send + 'static,
-{
-    let info = RedisConnectionInfo::default().set_skip_set_lib_name();
-    let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER));
-    let opened = MultiplexedConnection::new_with_config(&info, stream, config).await;
-    let (link, driver) = opened.map_err(|_| Failure::NotSent(Reason::Reset.into()))?;
-    Ok((link, tokio::spawn(driver)))
-}
-
 /// A prefix as a pattern that matches nothing else.
 fn literal(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len());
@@ -166,12 +141,11 @@ fn failure(error: &RedisError) -> Failure {
         return Failure::Lost(reason.into());
     };
     let full = error.detail().is_some_and(|said| said.contains("max number of clients"));
-    if full || ["LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN"].contains(&code) {
+    if full || PASSING.contains(&code) {
         return Fault::Throttled(None).into();
     }
-    let plain = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase());
     let reason = if code == "NOPERM" { Reason::ActorRefused } else { Reason::Refused };
-    Failure::Refused(Why { reason, status: None, word: plain.then(|| code.to_owned()) })
+    Failure::Refused(Why { reason, status: None, word: shown(code) })
 }
 
 #[cfg(test)]

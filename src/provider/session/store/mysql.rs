@@ -5,12 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Error, Opts, OptsBuilder, Row, SslOpts};
-use tokio::time::timeout;
 use url::Url;
-use zeroize::Zeroizing;
 
 use super::table::{Dialect, Owner, Table};
-use super::{MOST, Name, Sessions, Store, django, password, word};
+use super::{ANSWER, MOST, Name, Sessions, Store, password, word};
 use crate::engine::call::{Fault, Reason, Values, Why};
 use crate::provider::Acting;
 use crate::provider::session::wire::Failure;
@@ -18,9 +16,6 @@ use crate::provider::stream::{CONNECT, host, tcp};
 
 /// The port of addresses that name none.
 const PORT: u16 = 3306;
-
-/// A server that deletes a row later than this waits for a lock that nobody will give up.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// A connection for one call.
 pub(super) struct Mysql {
@@ -86,11 +81,8 @@ impl Store for Mysql {
         let complete = rows.len() <= MOST;
         for mut row in rows {
             let name = Name::new(row.take_opt(0).and_then(Result::ok).ok_or_else(odd)?);
-            let mine = owner == Owner::Column || {
-                let data: Option<String> = row.take_opt(1).and_then(Result::ok);
-                django::user(&Zeroizing::new(data.ok_or_else(odd)?)).as_deref() == Some(user)
-            };
-            names.extend(mine.then_some(name));
+            let data = || row.take_opt(1).and_then(Result::ok).ok_or_else(odd);
+            names.extend(owner.is(user, data)?.then_some(name));
         }
         Ok(Sessions { names, complete })
     }
@@ -100,10 +92,7 @@ async fn in_time<T>(
     limit: Duration,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Failure> {
-    match timeout(limit, step).await {
-        Ok(done) => done.map_err(|error| failure(&error)),
-        Err(_) => Err(Failure::Lost(Reason::Timeout.into())),
-    }
+    super::in_time(limit, step, failure).await
 }
 
 /// The server's own number for an error; its text quotes what was sent.

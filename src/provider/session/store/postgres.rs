@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
-use zeroize::Zeroizing;
 
 use super::table::{Dialect, Owner, Table};
-use super::{MOST, Name, Sessions, Store, django, password, word};
+use super::{ANSWER, MOST, Name, Sessions, Store, password, word};
 use crate::engine::call::{Fault, Reason, Values, Why};
 use crate::provider::Acting;
 use crate::provider::session::wire::Failure;
@@ -21,9 +19,6 @@ use crate::provider::stream::{CONNECT, host, tcp, trusting_the_machine};
 
 /// The port of addresses that name none.
 const PORT: u16 = 5432;
-
-/// A server that deletes a row later than this waits for a lock that nobody will give up.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// A connection that is closed when dropped.
 pub(super) struct Postgres {
@@ -92,10 +87,7 @@ impl Store for Postgres {
         let mut names = Vec::new();
         for row in &rows {
             let name = Name::new(row.try_get(0).map_err(odd)?);
-            let mine = owner == Owner::Column || {
-                let data = Zeroizing::new(row.try_get::<_, String>(1).map_err(odd)?);
-                django::user(&data).as_deref() == Some(user)
-            };
+            let mine = owner.is(user, || row.try_get(1).map_err(odd))?;
             names.extend(mine.then_some(name));
         }
         Ok(Sessions { names, complete: rows.len() <= MOST })
@@ -106,10 +98,7 @@ async fn in_time<T>(
     limit: Duration,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Failure> {
-    match timeout(limit, step).await {
-        Ok(done) => done.map_err(|error| failure(&error)),
-        Err(_) => Err(Failure::Lost(Reason::Timeout.into())),
-    }
+    super::in_time(limit, step, failure).await
 }
 
 /// The server's own code for an error; its text quotes what was sent.

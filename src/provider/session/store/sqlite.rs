@@ -7,10 +7,9 @@ use async_trait::async_trait;
 use percent_encoding::percent_decode_str;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 use url::Url;
-use zeroize::Zeroizing;
 
 use super::table::{Dialect, Owner, Table};
-use super::{MOST, Name, Sessions, Store, django};
+use super::{MOST, Name, Sessions, Store};
 use crate::engine::call::{Fault, Reason, Values, Why};
 use crate::provider::session::wire::Failure;
 
@@ -82,10 +81,7 @@ impl Store for Sqlite {
             while let Some(row) = rows.next()? {
                 read += 1;
                 let name = Name::new(row.get(0)?);
-                let mine = owner == Owner::Column
-                    || django::user(&Zeroizing::new(row.get::<_, String>(1)?)).as_ref()
-                        == Some(&user);
-                names.extend(mine.then_some(name));
+                names.extend(owner.is(&user, || row.get(1))?.then_some(name));
             }
             Ok(Sessions { names, complete: read <= MOST })
         })

@@ -3,7 +3,9 @@
 //! Values are always bound. Names cannot be, so they have to look like names before anything is
 //! sent, whatever the inventory says.
 
-use super::{MOST, word};
+use zeroize::Zeroizing;
+
+use super::{MOST, django, word};
 use crate::engine::call::{Reason, Values};
 use crate::provider::session::wire::Failure;
 
@@ -46,6 +48,20 @@ pub(super) enum Owner {
     Column,
     /// The data of Django's session does.
     Django,
+}
+
+impl Owner {
+    /// Whether a session that was listed is the user's; `data` is what the session holds.
+    pub(super) fn is<E>(
+        self,
+        user: &str,
+        data: impl FnOnce() -> Result<String, E>,
+    ) -> Result<bool, E> {
+        Ok(match self {
+            Self::Column => true,
+            Self::Django => django::user(&Zeroizing::new(data()?)).as_deref() == Some(user),
+        })
+    }
 }
 
 /// The table of a site's sessions.
