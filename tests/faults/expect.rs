@@ -55,10 +55,13 @@ fn proved(ran: &Ran) -> bool {
 fn is_a_word(site: &dyn Site, blow: &Blow) -> bool {
     match blow.fault {
         Fault::BlockPage(403) => true,
-        Fault::Garbage | Fault::Garbled | Fault::BlockPage(200) if blow.verb == ISSUE => {
-            site.reads_pages()
+        // A page without a form is one where nothing has to be filled in.
+        Fault::Garbage | Fault::Garbled | Fault::BlockPage(200) => {
+            let executed = blow.fault.executes();
+            let of_page = site.reads_pages() && blow.verb != PROBE;
+            // A login that brings no token has refused whoever logged in.
+            of_page || blow.verb == "login" || (blow.verb == REVOKE && !executed)
         }
-        Fault::Garbage | Fault::BlockPage(200) => blow.verb == REVOKE,
         _ => false,
     }
 }
