@@ -7,8 +7,8 @@
 //! One JSON line of totals at the end; a story in which something did not hold is told, and its
 //! smallest relative with it. Exit code 1 if there was one.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints")]
-#![allow(clippy::expect_used, reason = "a test bench")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test bench")]
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -36,6 +36,8 @@ pub mod cli;
 pub mod demo;
 pub mod drive;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod given;
 pub mod inventory;
 pub mod journal;

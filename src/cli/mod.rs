@@ -30,7 +30,7 @@ mod markdown;
 mod outline;
 mod prepare;
 mod progress;
-mod provider_page;
+pub(crate) mod provider_page;
 mod providers;
 mod rehearse;
 mod report;

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 mod changes;
 pub(crate) mod durations;
 mod excerpt;
-mod leak;
+pub(crate) mod leak;
 pub(crate) mod mark;
 mod parse;
 mod position;

@@ -215,6 +215,12 @@ impl State {
         self.database.commits()
     }
 
+    /// The rows themselves, for `fuzz` to damage.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn rows(&self) -> std::sync::MutexGuard<'_, rusqlite::Connection> {
+        self.database.lock()
+    }
+
     /// Whether anything here outlives the process.
     pub fn is_durable(&self) -> bool {
         self.dir.is_some()

@@ -12,7 +12,7 @@ use crate::secret::Secret;
 /// # Errors
 /// [`Reason::Unreadable`], with a word: `bad-reference`, `malformed`, `duplicate-key`,
 /// `not-a-string`.
-pub(super) fn get(content: &[u8], at: &SecretRef) -> Result<Option<Secret>, Why> {
+pub(crate) fn get(content: &[u8], at: &SecretRef) -> Result<Option<Secret>, Why> {
     let whole = match (at.scheme.as_str(), &at.fragment) {
         ("file", None) => Some(Secret::new(content[..body(content)].to_vec())),
         ("dotenv", Some(key)) => dotenv::get(content, key)?,
@@ -54,7 +54,7 @@ pub(super) fn set(content: &[u8], at: &SecretRef, new: &Secret) -> Result<Zeroiz
 /// # Errors
 /// [`Reason::PlaceChanged`] if a place holds neither what it should nor the new one;
 /// [`Reason::Unwritable`] with `not-representable` if reading would give something else back.
-pub(super) fn edited(content: &[u8], edits: &[Edit]) -> Result<Option<Zeroizing<Vec<u8>>>, Why> {
+pub(crate) fn edited(content: &[u8], edits: &[Edit]) -> Result<Option<Zeroizing<Vec<u8>>>, Why> {
     let mut edited: Option<Zeroizing<Vec<u8>>> = None;
     for edit in edits {
         let content = edited.as_ref().map_or(content, |edited| edited.as_slice());

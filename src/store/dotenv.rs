@@ -31,9 +31,14 @@ pub(super) fn get(content: &[u8], key: &str) -> Result<Option<Secret>, Why> {
 /// one that holds the same value; in a line of its own at the end where none has it.
 ///
 /// # Errors
-/// As [`get`].
+/// As [`get`]; [`Reason::Unwritable`] with `not-representable` where other lines would be read
+/// otherwise: a quote that nobody closed may find its end in a new value, or lose it with an old.
 pub(super) fn set(content: &[u8], key: &str, new: &[u8]) -> Result<Zeroizing<Vec<u8>>, Why> {
-    let Some(now) = get(content, key)? else { return Ok(appended(content, key, new)) };
+    let Some(now) = get(content, key)? else {
+        let all = appended(content, key, new);
+        let added = std::iter::once(key.as_bytes());
+        return as_read(names_of(content).chain(added).eq(names_of(&all)), all);
+    };
     let mut all = Zeroizing::new(content.to_vec());
     let lines: Vec<Entry> = entries(content).filter(|entry| entry.is_for(content, key)).collect();
     // From the end, so that the earlier spans stay right.
@@ -43,11 +48,19 @@ pub(super) fn set(content: &[u8], key: &str, new: &[u8]) -> Result<Zeroizing<Vec
             all = replaced(&all, entry.raw.clone(), &encoded(new, entry.quote, lines));
         }
     }
-    Ok(all)
+    as_read(names_of(content).eq(names_of(&all)), all)
+}
+
+fn names_of(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    entries(content).map(|entry| &content[entry.key])
+}
+
+fn as_read(same: bool, all: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, Why> {
+    if same { Ok(all) } else { Err(because(Reason::Unwritable, "not-representable")) }
 }
 
 /// Every key, and where its value stands.
-pub(super) fn keys(content: &[u8]) -> Vec<(String, Range<usize>)> {
+pub(crate) fn keys(content: &[u8]) -> Vec<(String, Range<usize>)> {
     let name = |key: Range<usize>| String::from_utf8_lossy(&content[key]).into_owned();
     entries(content).map(|entry| (name(entry.key), entry.raw)).collect()
 }
@@ -316,6 +329,15 @@ mod tests {
         assert_eq!(written("", "K", "new"), "K=new\n");
         assert_eq!(written("A=1", "K", "new"), "A=1\nK=new\n");
         assert_eq!(written("A=1\r\n", "K", "new"), "A=1\r\nK=new\r\n");
+    }
+
+    #[test]
+    fn a_value_that_would_end_or_open_a_quote_of_another_line_is_refused() {
+        let content = b"K=old'x'\nB='a\nK=old'x'\nB='";
+        assert_eq!(set(content, "K", b"new").unwrap_err().word.unwrap(), "not-representable");
+        let content = b"A=\"open\nK=old\n";
+        assert_eq!(set(content, "K", b"a\"#").unwrap_err().word.unwrap(), "not-representable");
+        assert_eq!(written("A=\"open\nK=old\n", "K", "new"), "A=\"open\nK=new\n");
     }
 
     #[test]

@@ -35,6 +35,10 @@ mod path;
 mod scan;
 
 pub use command::CommandStore;
+#[cfg(any(test, fuzzing))]
+pub(crate) use content::{edited, get};
+#[cfg(any(test, fuzzing))]
+pub(crate) use dotenv::keys;
 pub use file::FileStore;
 pub(crate) use given::GivenStore;
 pub use inventory::InventoryStore;

@@ -106,7 +106,9 @@ impl Crate {
 /// A module in a file of its own, outside tests.
 fn declared(item: &Item) -> Option<&ItemMod> {
     let Item::Mod(module) = item else { return None };
-    let test = module.attrs.iter().any(|attribute| text(attribute).contains("cfg(test)"));
+    let of_tests = ["cfg(test)", "cfg(any(test, fuzzing))"];
+    let is_test = |attribute| of_tests.iter().any(|cfg| text(attribute).contains(cfg));
+    let test = module.attrs.iter().any(is_test);
     (module.content.is_none() && !test).then_some(module)
 }
 

@@ -16,6 +16,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("main",      &["cli"]),
     ("cli",       &["demo", "drive", "journal", "world", "provider", "store", "platform",
                     "child", "given", "trust", "engine", "inventory", "seal"]),
+    ("fuzz",      &[]),
     ("given",     &["provider", "store", "engine", "inventory", "secret"]),
     ("demo",      &[]),
     ("drive",     &["journal", "world", "vault", "engine", "inventory", "seal", "secret"]),

@@ -338,12 +338,15 @@ fn attributes(item: &syn::Item) -> &[syn::Attribute] {
     }
 }
 
-/// `#[cfg(test)]`, `#[test]`, `#[tokio::test]`.
+/// `#[cfg(test)]`, `#[cfg(any(test, fuzzing))]`, `#[test]`, `#[tokio::test]`.
 fn is_test(attribute: &syn::Attribute) -> bool {
     let path = attribute.path();
     let named_test = path.segments.last().is_some_and(|segment| segment.ident == "test");
-    let cfg_test = path.is_ident("cfg")
-        && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "test");
+    let of_tests = |list: &syn::MetaList| {
+        let said = list.tokens.to_string().replace(' ', "");
+        said == "test" || said == "any(test,fuzzing)"
+    };
+    let cfg_test = path.is_ident("cfg") && attribute.meta.require_list().is_ok_and(of_tests);
     named_test || cfg_test
 }
 

@@ -72,6 +72,33 @@ impl SpecProvider {
     }
 }
 
+/// What the first page alone says, for `fuzz`; it goes on as if nothing else came.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn first_page(
+    scene: &Scene<'_>,
+    call: &CallSpec,
+    answered: &Answered,
+    rendered: Option<&Rendered>,
+) -> Answer {
+    let (rows, mut complete) = match page_rows(scene, call, answered) {
+        Ok(page) => page,
+        Err(fault) => return fault,
+    };
+    if let Some(rendered) = rendered {
+        let here = call.all_rows(answered).map_or(0, |all| all.len());
+        let read = Read { page: 0, here, rows: here };
+        match onward(call, answered, rendered, &read) {
+            Onward::To(url) => {
+                assert!(lies_on(&url, &rendered.base), "the next page is another host's");
+                complete = false;
+            }
+            Onward::Lost => complete = false,
+            Onward::End => {}
+        }
+    }
+    Answer::Found { rows, complete }
+}
+
 /// The rows of one page, and whether each of them could be read.
 fn page_rows(
     scene: &Scene<'_>,

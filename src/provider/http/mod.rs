@@ -19,6 +19,8 @@ use crate::engine::capability::{Actor, PartType, ProviderCapability};
 use crate::secret::{Parts, Secret};
 
 mod address;
+#[cfg(any(test, fuzzing))]
+mod judged;
 mod list;
 mod login;
 mod read;

@@ -16,6 +16,13 @@ use super::predicate::Pattern;
 /// is nobody's, short enough for a header.
 const OPEN_REPETITION: u32 = 24;
 
+/// The longest value that must be drawn, in characters: servers take headers of 8 KiB and less.
+const LONGEST: u64 = 8 * 1024;
+
+/// How often optional pieces are drawn in one value: repetitions within repetitions would else
+/// fill the memory.
+const OPTIONAL: u32 = 4 * 1024;
+
 /// A checked, anchored regular expression.
 #[derive(Debug)]
 pub(crate) struct Shape {
@@ -53,6 +60,9 @@ impl Shape {
     fn new(text: &str) -> Result<Self, String> {
         let pattern = Pattern::new(text)?;
         let hir = regex_syntax::parse(text).map_err(|error| error.to_string())?;
+        if least(&hir) > LONGEST {
+            return Err("its values are longer than a header can be".into());
+        }
         Ok(Self { pattern, hir, within: OnceLock::new(), checksum: None })
     }
 
@@ -124,7 +134,8 @@ impl Shape {
         random: &mut impl Rng,
     ) -> Zeroizing<String> {
         let mut value = Zeroizing::new(String::with_capacity(256));
-        draw(&self.hir, keep, random, &mut value);
+        let mut left = OPTIONAL;
+        draw(&self.hir, keep, random, &mut value, &mut left);
         self.checksum.and_then(|checksum| checksum.corrected(&value)).unwrap_or(value)
     }
 }
@@ -158,7 +169,28 @@ fn groups(hir: &Hir, names: &mut Vec<String>) {
     }
 }
 
-fn draw(hir: &Hir, keep: &BTreeMap<String, &str>, random: &mut impl Rng, out: &mut String) {
+/// The pieces that a value has at least, as they are drawn: empty ones count, too.
+fn least(hir: &Hir) -> u64 {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(_) => 1,
+        HirKind::Literal(literal) => literal.0.len() as u64,
+        HirKind::Repetition(repetition) => {
+            least(&repetition.sub).saturating_mul(u64::from(repetition.min).max(1))
+        }
+        HirKind::Capture(capture) => least(&capture.sub),
+        HirKind::Concat(list) => list.iter().map(least).fold(0, u64::saturating_add),
+        HirKind::Alternation(list) => list.iter().map(least).max().unwrap_or(0),
+    }
+}
+
+/// `left` is how many optional pieces may still be drawn.
+fn draw(
+    hir: &Hir,
+    keep: &BTreeMap<String, &str>,
+    random: &mut impl Rng,
+    out: &mut String,
+    left: &mut u32,
+) {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => {}
         HirKind::Literal(literal) => out.push_str(&String::from_utf8_lossy(&literal.0)),
@@ -166,20 +198,24 @@ fn draw(hir: &Hir, keep: &BTreeMap<String, &str>, random: &mut impl Rng, out: &m
         HirKind::Repetition(repetition) => {
             let open = repetition.min.saturating_add(OPEN_REPETITION);
             let most = repetition.max.unwrap_or(open).min(open);
-            for _ in 0..random.random_range(repetition.min..=most.max(repetition.min)) {
-                draw(&repetition.sub, keep, random, out);
+            for n in 0..random.random_range(repetition.min..=most.max(repetition.min)) {
+                if n >= repetition.min {
+                    let Some(less) = left.checked_sub(1) else { break };
+                    *left = less;
+                }
+                draw(&repetition.sub, keep, random, out, left);
             }
         }
         HirKind::Capture(capture) => {
             match capture.name.as_deref().and_then(|name| keep.get(name)) {
                 Some(kept) => out.push_str(kept),
-                None => draw(&capture.sub, keep, random, out),
+                None => draw(&capture.sub, keep, random, out, left),
             }
         }
-        HirKind::Concat(list) => list.iter().for_each(|sub| draw(sub, keep, random, out)),
+        HirKind::Concat(list) => list.iter().for_each(|sub| draw(sub, keep, random, out, left)),
         HirKind::Alternation(list) => {
             if let Some(sub) = list.choose(random) {
-                draw(sub, keep, random, out);
+                draw(sub, keep, random, out, left);
             }
         }
     }
@@ -243,6 +279,17 @@ mod tests {
         assert_eq!(found, [good.as_str()]);
         let narrow = Shape::anchored("^made_[a-z]{12}$").unwrap();
         assert!(narrow.with_checksum(Checksum::Sha256Base32).is_err(), "upper case is needed");
+    }
+
+    #[test]
+    fn no_shape_draws_more_than_fits_into_a_header_or_goes_on_without_end() {
+        for text in ["^a{9000}$", "^(a?){4000000000}$", "^((a{99}){99}){99}$"] {
+            assert!(Shape::anchored(text).is_err(), "{text}");
+        }
+        for text in ["^a{8000}$", "^a{0,4000000000}$", "^((((((((a*)*)*)*)*)*)*)*)*b$"] {
+            let value = Shape::anchored(text).unwrap().sample(&BTreeMap::new(), &mut rand::rng());
+            assert!(value.len() <= 16 * 1024, "{text}: {}", value.len());
+        }
     }
 
     #[test]

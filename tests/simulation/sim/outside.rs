@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) transcript: Option<Vec<String>>,
     jobs: VecDeque<(u64, Job)>,
     jobs_begun: u64,
+    /// Writes that somebody may not have read yet.
+    pub(crate) written: u64,
     begun: Instant,
 }
 
@@ -111,6 +113,7 @@ impl Outside {
             transcript: tells.then(Vec::new),
             jobs: VecDeque::new(),
             jobs_begun: 0,
+            written: 0,
             begun: Instant::now(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), fingerprints: Arc::new(fingerprints), disk }
@@ -282,6 +285,7 @@ impl World for Outside {
             drop(inner);
             if let Some((_, job)) = job {
                 job();
+                outside.lock().written += 1;
             }
         });
     }

@@ -94,7 +94,8 @@ impl Shadow {
         }
         self.writes += 1;
         let few = self.run.plan().credentials.len() <= 6;
-        if few || self.writes.is_multiple_of(OF_MANY) {
+        let many = OF_MANY.max(self.run.plan().credentials.len() as u64);
+        if few || self.writes.is_multiple_of(many) {
             no_false_dead(&self.run.report(), inner);
         }
         rehearsal_never_without_a_key(self.run.plan(), inner);
