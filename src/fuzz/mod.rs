@@ -3,7 +3,7 @@
 //! Compiled for tests and, with `--cfg fuzzing`, for the crate in `fuzz/`; a release has none of
 //! it. The unit test in `short` runs the kept corpus and some thousands of mutations of it.
 
-#![expect(clippy::unwrap_used, reason = "a target that panics has found something")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a target that panics has found something")]
 
 use std::sync::{Arc, OnceLock};
 

@@ -119,7 +119,7 @@ fn answer(which: u8) -> Answer {
         2 => Answer::Held(Holding { fingerprint: "of-key_1".to_owned(), public: Values::new() }),
         3 | 4 => saw(Liveness::Alive(Identity("acct_1".to_owned()))),
         5 => saw(Liveness::Alive(Identity("acct_2".to_owned()))),
-        6 | 7 | 8 => saw(Liveness::Dead { by_name: true }),
+        6..=8 => saw(Liveness::Dead { by_name: true }),
         9 => saw(Liveness::Dead { by_name: false }),
         10 => saw(Liveness::Restricted(Identity("acct_1".to_owned()))),
         11 => saw(Liveness::Unclear(Reason::NoClass.into())),

@@ -9,7 +9,8 @@ use rusqlite::{OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Hash, NOTHING, link};
-use super::record::{JournalError, unsealed};
+use super::record::JournalError;
+use super::sealed::Opener;
 use super::state::State;
 use crate::engine::call::{SecretId, Time, Wall};
 use crate::secret::Parts;
@@ -105,8 +106,10 @@ impl State {
 
     fn held(&self, run: &str, secrets: &[SecretId]) -> Result<Parts, EscrowError> {
         let mut all = Parts::default();
+        let connection = self.database.lock();
+        let mut opener = Opener::new(&connection, self.seal(), run);
         for id in secrets {
-            if let Some(parts) = unsealed(self, run, *id)? {
+            if let Some(parts) = opener.held(*id)? {
                 all.public.extend(parts.public);
                 all.secret.extend(parts.secret);
             }

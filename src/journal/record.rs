@@ -1,5 +1,6 @@
 //! The records of one run: a hash chain, written batch by batch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
@@ -173,10 +174,18 @@ impl Journal {
         header: &Header,
         adopted: &[Adopted],
     ) -> Result<Self, JournalError> {
+        let mut runs: BTreeMap<&str, Vec<&Adopted>> = BTreeMap::new();
+        for one in adopted {
+            runs.entry(&one.run).or_default().push(one);
+        }
         let mut lent = Vec::with_capacity(adopted.len());
-        for Adopted { run, before, now } in adopted {
-            if let Some(parts) = unsealed(state, run, *before)? {
-                lent.push((*now, parts));
+        for (run, all) in runs {
+            let connection = state.database.lock();
+            let mut opener = Opener::new(&connection, state.seal(), run);
+            for Adopted { before, now, .. } in all {
+                if let Some(parts) = opener.held(*before)? {
+                    lent.push((*now, parts));
+                }
             }
         }
         let lent: Vec<_> = lent.iter().map(|(id, parts)| (*id, parts)).collect();
@@ -392,19 +401,6 @@ fn insert_seals(
         insert.execute(params![run, id.0.cast_signed(), sealed])?;
     }
     Ok(())
-}
-
-pub(super) fn unsealed(
-    state: &State,
-    run: &str,
-    id: SecretId,
-) -> Result<Option<Parts>, JournalError> {
-    let connection = state.database.lock();
-    let mut select =
-        connection.prepare_cached("SELECT sealed FROM seal WHERE run = ?1 AND id = ?2")?;
-    let row: Option<Vec<u8>> =
-        select.query_row(params![run, id.0.cast_signed()], |row| row.get(0)).optional()?;
-    row.map(|blob| Opener::new(&connection, state.seal(), run).open(id, &blob)).transpose()
 }
 
 fn seal_all<'a>(

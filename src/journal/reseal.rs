@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::data_key::{DataKey, UNUSED_KEYS, insert_key};
-use super::record::{JournalError, unsealed};
+use super::record::JournalError;
 use super::sealed::Opener;
 use super::state::State;
 use super::{Adopted, sealed};
@@ -81,7 +81,10 @@ impl State {
 
     /// Those of them that open, for a run that can do without the others.
     pub(crate) fn openable(&self, adopted: &[Adopted]) -> Vec<Adopted> {
-        let opens = |one: &&Adopted| unsealed(self, &one.run, one.before).is_ok();
+        let connection = self.database.lock();
+        let opens = |one: &&Adopted| {
+            Opener::new(&connection, &self.seal, &one.run).held(one.before).is_ok()
+        };
         adopted.iter().filter(opens).cloned().collect()
     }
 

@@ -79,6 +79,18 @@ impl<'a> Opener<'a> {
         Self { connection, seal, run, keys: BTreeMap::new() }
     }
 
+    /// What is sealed under this name; none where it is sealed no longer.
+    ///
+    /// # Errors
+    /// As [`Opener::open`].
+    pub(super) fn held(&mut self, id: SecretId) -> Result<Option<Parts>, JournalError> {
+        let mut select =
+            self.connection.prepare_cached("SELECT sealed FROM seal WHERE run = ?1 AND id = ?2")?;
+        let row = select.query_row(params![self.run, id.0.cast_signed()], |row| row.get(0));
+        let row: Option<Vec<u8>> = row.optional()?;
+        row.map(|blob| self.open(id, &blob)).transpose()
+    }
+
     /// Opens what was sealed under this name.
     ///
     /// # Errors

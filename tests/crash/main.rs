@@ -5,6 +5,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+#[expect(dead_code, reason = "not every question is asked here")]
 #[path = "../rotate/bench.rs"]
 mod bench;
 mod cell;

@@ -9,8 +9,8 @@ use crate::engine::verdict::Before;
 impl Machine {
     /// A machine at its beginning, with what an earlier run knew where this one goes on from it.
     pub(in crate::engine) fn begin(planned: &Planned, mode: Mode) -> Self {
-        let mut machine = Self::default();
-        machine.missing = u32::try_from(planned.lost_before.len()).unwrap_or(u32::MAX);
+        let missing = u32::try_from(planned.lost_before.len()).unwrap_or(u32::MAX);
+        let mut machine = Self { missing, ..Self::default() };
         machine.old.handle.clone_from(&planned.handle);
         let goes_on = matches!(mode, Mode::Restore | Mode::Verify);
         // What an interrupted run left is in no place: its journal had it.

@@ -125,9 +125,9 @@ impl Scenario {
         let sites: Vec<Manners> =
             (0..dice.random_range(1..=3)).map(|_| Manners::of(dice)).collect();
         let count = match dice.random_range(0..1_000) {
-            0..700 => dice.random_range(1..=3),
-            700..980 => dice.random_range(3..=8),
-            980..997 => dice.random_range(8..=30),
+            0..800 => dice.random_range(1..=2),
+            800..985 => dice.random_range(3..=7),
+            985..999 => dice.random_range(8..=30),
             _ => dice.random_range(30..=200),
         };
         let kinds = if mode == Mode::Rehearse { &KINDS[..10] } else { &KINDS[..] };
@@ -170,7 +170,9 @@ impl Scenario {
         }
         if (2..12).contains(&self.credentials.len()) {
             for at in 0..self.credentials.len() {
-                with(&|it| drop(it.credentials.remove(at)));
+                with(&|it| {
+                    it.credentials.remove(at);
+                });
             }
         }
         for at in 0..self.blows.len() {
