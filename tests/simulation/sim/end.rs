@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use rotate::engine::call::{Subject, Verb};
+use rotate::engine::plan::{Phase, Plan};
 use rotate::engine::report::{Mode, NewState, Report, StrangerState, Verdict};
 use rotate::journal::Journal;
 
+use super::bench::site_of;
 use super::outside::{Inner, Outside, text};
+use super::scenario::{Blow, Manners, Ms, Scenario};
 use super::site::By;
 use super::story::Story;
 
@@ -62,7 +66,12 @@ fn no_orphan(inner: &mut Inner, report: &Report, held: &BTreeSet<String>) {
         })
         .collect();
     let told = report.credentials.iter().any(|one| {
-        one.todo.iter().any(|todo| todo.action.contains("rotate-") || todo.what.contains("lost"))
+        let perhaps = one.new.why.as_ref().is_some_and(|why| why.contains("perhaps issued"));
+        perhaps
+            || one
+                .todo
+                .iter()
+                .any(|todo| todo.action.contains("rotate-") || todo.what.contains("lost"))
     });
     let placed: BTreeSet<&String> = inner.places.values().collect();
     let lost = inner.sites.iter().flat_map(|site| &site.keys).find(|key| {
@@ -121,6 +130,61 @@ fn zero_means_zero(inner: &mut Inner, report: &Report, mode: Mode) {
     let strangers = report.credentials.iter().flat_map(|one| &one.strangers);
     if strangers.clone().any(|stranger| stranger.state == StrangerState::Untouched) {
         inner.watch.broken("no_false_dead", || format!("exit code 0, and a stranger, {now}"));
+    }
+}
+
+/// No revocation leaves later than its provider's limits and its own look allow, whatever happens
+/// at other providers.
+pub(crate) fn kills_in_time(inner: &mut Inner, plan: &Plan, scenario: &Scenario) {
+    let undisturbed = scenario.blows.iter().all(|(_, blow)| {
+        matches!(blow, Blow::Attacker(_) | Blow::Responder(_) | Blow::Clock(_) | Blow::Second)
+    });
+    if !plan.mode.contains() || !undisturbed || scenario.wait.is_some() {
+        return;
+    }
+    let all_healthy = scenario.sites.iter().all(Manners::is_healthy);
+    for (number, planned) in (0..).map(Subject).zip(&plan.credentials) {
+        let Some(kind) = plan.kind(planned.kind) else { continue };
+        let site = site_of(&kind.provider);
+        let Some(manners) = scenario.sites.get(site).filter(|it| it.is_healthy()) else { continue };
+        let ends = planned.phases.iter().any(|it| matches!(it, Phase::Revoke | Phase::Roll));
+        let by_call = [Verb::Revoke, Verb::Roll].iter().any(|it| kind.can.verbs.contains_key(it));
+        let admin_burns = scenario.burned_admin && site == 0;
+        if !ends || !by_call || planned.leader.is_some() || admin_burns {
+            continue;
+        }
+        let there = plan
+            .credentials
+            .iter()
+            .filter(|it| plan.kind(it.kind).is_some_and(|other| other.provider == kind.provider));
+        let bound = manners.latest_kill(there.count() as u64) + 20 * scenario.disk;
+        let at = inner.watch.kills.get(&number).copied();
+        if at.is_none_or(|at| at > bound) {
+            let invariant = match all_healthy {
+                true => "kill_waits_for_nothing",
+                false => "one_failure_delays_no_other",
+            };
+            let id = planned.id.clone();
+            inner.watch.broken(invariant, || format!("{id}: {at:?}, not within {bound} ms"));
+        }
+    }
+}
+
+impl Manners {
+    /// It does what it is asked, in its own time.
+    fn is_healthy(&self) -> bool {
+        let faults = self.lose_calls + self.lose_answers + self.late;
+        let shut = self.outage.is_some() || self.throttles.is_some();
+        faults == 0 && !shut && self.refuses.is_none() && self.hangs.is_none()
+    }
+
+    /// When the last of so many revocations must have left: the look (2 s), the rest of the group
+    /// (2 s), a successor that physics demands first (5 s), and the line at this provider.
+    fn latest_kill(&self, count: u64) -> Ms {
+        let call = 2 * self.latency.1;
+        let line = call * (count / u64::from(self.in_flight) + 3);
+        let rate = self.revokes.map_or(0, |most| 2_000 * (count / u64::from(most) + 1));
+        9_000 + line + rate + 1_000
     }
 }
 

@@ -176,6 +176,8 @@ impl<'a> Story<'a> {
             }
             match exit {
                 Exit::Done(driven) if !driven.run.was_stopped() => {
+                    let plan = driven.run.plan();
+                    end::kills_in_time(&mut self.outside.lock(), plan, self.scenario);
                     let report = self.close(*driven);
                     return self.afterwards(mode, &report).await;
                 }
