@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn two_seals_of_the_same_bytes_have_nothing_in_common() {
+    fn two_seals_of_the_same_bytes_share_none() {
         let state = State::in_memory().unwrap();
         let key = DataKey::make(state.seal()).unwrap();
         let [one, other] = [(); 2].map(|()| seal(&key, "r1", SecretId(4), &parts()).unwrap());

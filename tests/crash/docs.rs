@@ -6,19 +6,26 @@ use std::process::Command;
 const SECTION: &str = "## Crashes\n";
 
 const BEFORE: &str = "\
-The built binary contains a role at each of these servers and delivers (`--role ... --deliver`). It is killed with SIGKILL, taken up
-(`rotate resume`; begun again where nothing had been written yet), and held against a run that nobody disturbed: the same report but for
-handles, times and orphans that were ended, the same exit code, one live credential at the server, the same place filled, the role marked.
+The built binary contains a role at each of these servers and delivers (`--role ... --deliver`).
+It is killed with SIGKILL, taken up (`rotate resume`; begun again where nothing had been written
+yet), and held against a run that nobody disturbed: the same report but for handles, times and
+orphans that were ended, the same exit code, one live credential at the server, the same place
+filled, the role marked.
 
-- *before a call*: the server has not heard it. *after a call*: it has done what was asked, and nobody was told. A gate of the test stands
-  before each server and counts the turns of the talk; it kills, waits until the process is over, and only then lets go of the connection.
-  The number of a turn is the order of arrival: calls that leave at the same time may change places from run to run.
-- *in a journal write*: inside the transaction that writes that record, or the end of the run. A trigger in the journal's own file holds the
-  writer there, so that exactly that transaction is lost; what was on its way to servers meanwhile goes on.
-- *random instants*, and *killed twice*: at any of these points, and once more early in the run that took it up.
+- *before a call*: the server has not heard it. *after a call*: it has done what was asked, and
+  nobody was told. A gate of the test stands before each server and counts the turns of the talk;
+  it kills, waits until the process is over, and only then lets go of the connection. The number
+  of a turn is the order of arrival: calls that leave at the same time may change places from run
+  to run.
+- *in a journal write*: inside the transaction that writes that record, or the end of the run. A
+  trigger in the journal's own file holds the writer there, so that exactly that transaction is
+  lost; what was on its way to servers meanwhile goes on.
+- *random instants*, and *killed twice*: at any of these points, and once more early in the run
+  that took it up.
 
-*told*: the server lists nothing and knows no labels, and the answer to an issue was lost. The old one is dead, and a person is told to make the
-new one (exit 3); nothing is asked for twice. *over before*: the run had ended before its point came.
+*told*: the server lists nothing and knows no labels, and the answer to an issue was lost. The old
+one is dead, and a person is told to make the new one (exit 3); nothing is asked for twice. *over
+before*: the run had ended before its point came.
 ";
 
 /// Writes the table, where `ROTATE_WRITE_DOCS` asks for it.

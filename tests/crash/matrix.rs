@@ -89,7 +89,7 @@ fn plan(it: &Undisturbed, seed: u64) -> [Plan; KINDS.len()] {
         1 => Point::Turn(random.random_range(0..it.turns), Side::After),
         _ => Point::Write(Write::Record(random.random_range(1..it.records))),
     };
-    // The second time it begins at the calls that are left: an early turn is reached, a late one not.
+    // The second time it begins at the calls that are left: an early turn is reached, no late one.
     let twice: Vec<_> = (0..count(TWICE))
         .map(|_| {
             let second = match random.random_range(0..2) {

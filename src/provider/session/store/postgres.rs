@@ -112,8 +112,8 @@ fn failure(error: &Error) -> Failure {
         &SqlState::INVALID_PASSWORD
         | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION
         | &SqlState::INSUFFICIENT_PRIVILEGE => Failure::Refused(why(Reason::ActorRefused)),
-        // Not now, says the server, or its operator: 57P01 and 57P02 are what a connection hears that
-        // is ended from outside, in place of an answer. A removal by name may be asked for again.
+        // Not now, says the server, or its operator: 57P01 and 57P02 are what a connection hears
+        // that is ended from outside, in place of an answer. A removal by name may be repeated.
         &SqlState::TOO_MANY_CONNECTIONS
         | &SqlState::CANNOT_CONNECT_NOW
         | &SqlState::ADMIN_SHUTDOWN
