@@ -47,7 +47,8 @@ pub(crate) fn run(site: &dyn Site, number: usize, ends: bool) -> Option<Ran> {
     must(state == became, "what became of it is not told");
     must(site.accepts(&cell, &theirs.value) != ended, "what is told of it is not so");
     if let Some(another) = another {
-        must(told(&another.name).1 == "untouched", "another run's is not told to be left");
+        let left = if ends { "not-revoked" } else { "untouched" };
+        must(told(&another.name).1 == left, "another run's is not told to be left");
         must(site.accepts(&cell, &another.value), "another run's is gone");
     }
     must(outcome.code == Some(3), "3 is for whom nobody knows");

@@ -63,7 +63,14 @@ pub(crate) fn refusal(scene: &Scene<'_>, answered: &Answered) -> Answer {
         200..300 => Reason::Unexpected,
         _ => Reason::Refused,
     };
-    super::settled(scene.verb, Fault::Refused(why(reason, scene, answered)))
+    let why = why(reason, scene, answered);
+    // A yes of the wrong kind without a word in it: nobody knows what it came to.
+    let says_nothing = reason == Reason::Unexpected && answered.json().is_none();
+    let fault = match says_nothing && makes(scene.verb) {
+        true => Fault::Unknown(why),
+        false => Fault::Refused(why),
+    };
+    super::settled(scene.verb, fault)
 }
 
 pub(crate) fn why(reason: Reason, scene: &Scene<'_>, answered: &Answered) -> Why {
