@@ -111,8 +111,7 @@ pub(crate) async fn prepare(
     let mut plan = make(&inventory, &resolved.capabilities, named, &options)
         .map_err(|error| no_plan(&error))?;
     unlisted::without_successors(&mut plan, &taken);
-    plan.take_over(&history.leftovers);
-    plan.look_for(&history.lost);
+    history.taken_into(&mut plan);
     if intent.mode == Mode::Rehearse {
         refuse_unwritable(&plan, &stores).await?;
     }

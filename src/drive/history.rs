@@ -51,8 +51,7 @@ impl Past {
     /// Reads a run and replays it; none where its journal cannot be used by this release.
     pub fn read(state: &State, run: &str) -> Option<Self> {
         let (journal, header, events) = Journal::open(state, run).ok()?;
-        let plan: Plan = serde_json::from_value(header.plan.clone()).ok()?;
-        let mut run = Run::new(plan);
+        let mut run = Run::new(header.plan().ok()?);
         replay(&mut run, events).ok()?;
         Some(Self { journal, header, run })
     }
@@ -89,6 +88,12 @@ impl History {
             history.take_interrupted(state, roles);
         }
         history
+    }
+
+    /// Takes what earlier runs left behind into a contain that was planned with these facts.
+    pub fn taken_into(&self, plan: &mut Plan) {
+        plan.take_over(&self.leftovers);
+        plan.look_for(&self.lost);
     }
 
     /// Credentials that this run is the last word on: those of this role, and of roles that are

@@ -1,6 +1,7 @@
 //! The plan: an ordered, complete script. It leaves no choice to the run.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use serde::{Deserialize, Serialize};
 
@@ -422,6 +423,13 @@ fn meant(nearest: Option<&str>) -> String {
 }
 
 impl Plan {
+    /// What the labels begin with of all that this run may have made, its own first, or an
+    /// interrupted run of these credentials.
+    pub(super) fn labels<'a>(&self, of: impl Iterator<Item = &'a Planned>) -> Vec<String> {
+        let before = of.flat_map(|planned| &planned.lost_before);
+        iter::once(&self.label).chain(before).map(|label| format!("{label}-")).collect()
+    }
+
     /// A credential of the run.
     pub fn planned(&self, subject: Subject) -> Option<&Planned> {
         self.credentials.get(subject.0 as usize)

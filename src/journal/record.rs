@@ -1,6 +1,5 @@
 //! The records of one run: a hash chain, written batch by batch.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
@@ -174,18 +173,10 @@ impl Journal {
         header: &Header,
         adopted: &[Adopted],
     ) -> Result<Self, JournalError> {
-        let mut runs: BTreeMap<&str, Vec<&Adopted>> = BTreeMap::new();
-        for one in adopted {
-            runs.entry(&one.run).or_default().push(one);
-        }
         let mut lent = Vec::with_capacity(adopted.len());
-        for (run, all) in runs {
-            let connection = state.database.lock();
-            let mut opener = Opener::new(&connection, state.seal(), run);
-            for Adopted { before, now, .. } in all {
-                if let Some(parts) = opener.held(*before)? {
-                    lent.push((*now, parts));
-                }
+        for (one, held) in sealed::lent(state, adopted) {
+            if let Some(parts) = held? {
+                lent.push((one.now, parts));
             }
         }
         let lent: Vec<_> = lent.iter().map(|(id, parts)| (*id, parts)).collect();

@@ -81,11 +81,8 @@ impl State {
 
     /// Those of them that open, for a run that can do without the others.
     pub(crate) fn openable(&self, adopted: &[Adopted]) -> Vec<Adopted> {
-        let connection = self.database.lock();
-        let opens = |one: &&Adopted| {
-            Opener::new(&connection, &self.seal, &one.run).held(one.before).is_ok()
-        };
-        adopted.iter().filter(opens).cloned().collect()
+        let lent = sealed::lent(self, adopted).into_iter();
+        lent.filter(|(_, held)| held.is_ok()).map(|(one, _)| one.clone()).collect()
     }
 
     /// Seals everything that opens again, to the key and the recipients of today. A seal that a

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::Adopted;
 use super::data_key::{Blob, DataKey, KeyId};
 use super::record::JournalError;
+use super::state::State;
 use crate::engine::call::SecretId;
 use crate::seal::Seal;
 use crate::secret::{Parts, Secret};
@@ -134,6 +136,21 @@ impl<'a> Opener<'a> {
     }
 }
 
+/// Each of these, with what its run holds under its name: the keys of a run are opened once.
+pub(super) fn lent<'a>(
+    state: &State,
+    adopted: &'a [Adopted],
+) -> Vec<(&'a Adopted, Result<Option<Parts>, JournalError>)> {
+    let connection = state.database.lock();
+    let mut openers: BTreeMap<&str, Opener<'_>> = BTreeMap::new();
+    let held = adopted.iter().map(|one| {
+        let opener = openers.entry(&one.run);
+        let opener = opener.or_insert_with(|| Opener::new(&connection, state.seal(), &one.run));
+        (one, opener.held(one.before))
+    });
+    held.collect()
+}
+
 struct Count(usize);
 
 impl Write for Count {
@@ -150,7 +167,6 @@ impl Write for Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::State;
 
     fn parts() -> Parts {
         let secret = [("secret".to_owned(), Secret::from("s3cret".to_owned()))];

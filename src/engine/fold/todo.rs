@@ -182,9 +182,7 @@ impl Run {
         let made = machine.lost_issues();
         (made > 0).then(|| {
             let id = &planned.id;
-            let labels = iter::once(&self.plan.label).chain(&planned.lost_before);
-            let labels: Vec<String> = labels.map(|label| format!("{label}-")).collect();
-            let labels = labels.join(" or ");
+            let labels = self.plan.labels(iter::once(planned)).join(" or ");
             let kind = self.plan.kind(planned.kind);
             if kind.is_some_and(PlannedKind::asks_a_person) {
                 return Todo {

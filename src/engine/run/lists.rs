@@ -1,7 +1,5 @@
 //! Lists of what exists: one reading before, one after, for everybody of one owner.
 
-use std::iter;
-
 use super::super::call::{Answer, Fault, Reason, Row, Subject, Verb};
 use super::super::credential::{Issued, Machine, Purpose};
 use super::super::orphan::at_provider;
@@ -113,10 +111,7 @@ impl Run {
         };
         let known = self.known.entry(kind.provider.clone()).or_default();
         let members = self.lists.members(list);
-        let before = members.iter().filter_map(|one| self.plan.planned(*one));
-        let before = before.flat_map(|planned| &planned.lost_before);
-        let labels: Vec<String> =
-            iter::once(&self.plan.label).chain(before).map(|label| format!("{label}-")).collect();
+        let labels = self.plan.labels(members.iter().filter_map(|one| self.plan.planned(*one)));
         let labels = lists_labels(kind).then_some(labels.as_slice());
         let machines = members.iter().filter_map(|one| self.machines.get(one.0 as usize));
         let mut missing = machines.clone().map(Machine::lost_issues).sum();

@@ -242,8 +242,7 @@ impl<'a> Story<'a> {
         let history = History::of(&self.lab.state, mode, &roles);
         let options = self.options(mode, &history);
         let mut plan = self.bench.plan(mode, &options).ok()?;
-        plan.take_over(&history.leftovers);
-        plan.look_for(&history.lost);
+        history.taken_into(&mut plan);
         let driving = self.drives(plan, &history)?;
         if mode.contains() {
             let mark = Mark { since: None, because: None, run: Some(driving.0.clone()) };
