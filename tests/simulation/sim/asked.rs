@@ -9,7 +9,7 @@ use rotate::engine::capability::Actor;
 use rotate::vault::Vault;
 use serde_json::{Value, json};
 
-use super::bench::{CAPABILITIES, site_of};
+use super::bench::{site_of, step};
 use super::outside::{Inner, text, unclear};
 use super::scenario::{Ms, Outage};
 use super::site::{By, Key};
@@ -32,10 +32,7 @@ pub(crate) type Came = (Answer, Option<String>);
 impl Asked {
     pub(crate) fn of(request: &Request, vault: &Vault) -> Self {
         let at = &request.at;
-        let step = CAPABILITIES.providers.get(&at.provider).and_then(|provider| {
-            let ways = provider.kinds.get(&at.kind)?.verbs.get(&at.verb)?;
-            ways.get(usize::from(at.way))?.steps.get(usize::from(at.step))
-        });
+        let step = step(at);
         let bytes = |party| vault.parts(party).ok().map(|parts| text(&parts));
         Self {
             site: site_of(&at.provider),

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use rotate::engine::capability::{Capabilities, Rate};
+use rotate::engine::call::At;
+use rotate::engine::capability::{Capabilities, Rate, StepCapability};
 use rotate::engine::check::check;
 use rotate::engine::plan::{Options, Plan, PlanError};
 use rotate::engine::report::Mode;
@@ -38,6 +39,12 @@ fn providers() -> String {
 /// Which of the sites a provider of the run is.
 pub(crate) fn site_of(provider: &str) -> usize {
     provider.strip_prefix('p').and_then(|number| number.parse().ok()).unwrap_or(usize::MAX)
+}
+
+/// The step of a provider's file that a request is.
+pub(crate) fn step(at: &At) -> Option<&'static StepCapability> {
+    let kind = CAPABILITIES.providers.get(&at.provider)?.kinds.get(&at.kind)?;
+    kind.verbs.get(&at.verb)?.get(usize::from(at.way))?.steps.get(usize::from(at.step))
 }
 
 pub(crate) struct Bench {
@@ -97,6 +104,10 @@ fn inventory(scenario: &Scenario) -> String {
         if let Some(team) = team(one) {
             let _ = writeln!(more, "vars = {{ team = \"{team}\" }}");
         }
+        if one.shared {
+            // The contained role has a copy, which nobody may give the new one.
+            let _ = writeln!(more, "deliver = [\"dotenv:{ITS_FILE}#{}\"]", name(number));
+        }
         text += &entry(role, &name(number), &provider, one.kind, &more);
     }
     for site in 0..scenario.sites.len() {
@@ -152,6 +163,11 @@ pub(crate) fn sites(scenario: &Scenario) -> (Vec<Site>, Vec<(String, String)>) {
         let owner = team(one).unwrap_or_else(|| name(number));
         let place = format!("dotenv:/srv/{role}/.env#{}", name(number));
         put(&mut sites[one.site], place, one.kind, &owner);
+    }
+    for (number, _) in (0..).zip(&scenario.credentials).filter(|(_, one)| one.shared) {
+        let desk = format!("dotenv:/srv/desk/.env#{}", name(number));
+        let secret = places.iter().find(|(place, _)| *place == desk).map(|(_, it)| it.clone());
+        places.extend(secret.map(|it| (format!("dotenv:{ITS_FILE}#{}", name(number)), it)));
     }
     (sites, places)
 }

@@ -149,6 +149,8 @@ impl<'a> Story<'a> {
         outside.lock().places.extend(places);
         // Some batches may be written before one is looked at.
         outside.lock().watch.jitter = 8 * scenario.disk;
+        outside.lock().watch.withholds = !scenario.deliver
+            && (scenario.burned_admin || scenario.credentials.iter().any(|one| !one.shared));
         Self {
             lab,
             bench: Bench::of(scenario),

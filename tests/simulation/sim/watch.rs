@@ -6,7 +6,7 @@ use rotate::engine::call::{Answer, Call, CallId, Fault, Request, Subject, Task, 
 use rotate::engine::plan::Plan;
 use rotate::vault::Vault;
 
-use super::bench::{CAPABILITIES, ITS_FILE};
+use super::bench::{ITS_FILE, step};
 use super::outside::text;
 use super::scenario::Ms;
 use super::site::{By, Key, Site};
@@ -31,6 +31,8 @@ pub(crate) struct Watch {
     /// How much longer one write may take than another.
     pub(crate) jitter: Ms,
     revokes_strangers: bool,
+    /// The file of the contained role is known as such, and nobody asked to deliver into it.
+    pub(crate) withholds: bool,
 }
 
 impl Watch {
@@ -96,10 +98,8 @@ impl Watch {
             if !sites.iter().any(|site| site.lives(&new, now)) {
                 self.broken("delivered_is_live", || format!("{new} is delivered, and dead"));
             }
-            let contained = self
-                .plan
-                .as_ref()
-                .is_some_and(|plan| plan.mode.contains() && !self.delivers(subject));
+            let plan = self.plan.as_ref();
+            let contained = plan.is_some_and(|plan| plan.mode.contains() && self.withholds);
             let to_it = delivery.places.iter().flat_map(BTreeMap::values);
             if contained && to_it.into_iter().any(|place| place.path == ITS_FILE) {
                 self.broken("contained_never_receives_the_new", || line(id, call));
@@ -146,18 +146,6 @@ impl Watch {
         }
     }
 
-    fn delivers(&self, subject: Subject) -> bool {
-        let planned = self.plan.as_ref().and_then(|plan| plan.planned(subject));
-        planned.is_some_and(|planned| {
-            planned.deliver
-                && planned
-                    .deliver_to
-                    .iter()
-                    .flat_map(BTreeMap::values)
-                    .any(|place| place.path == ITS_FILE)
-        })
-    }
-
     fn listed_with(&self, subject: Subject) -> Vec<Subject> {
         let Some(plan) = &self.plan else { return Vec::new() };
         let kind = |one: Subject| plan.planned(one).map(|planned| planned.kind);
@@ -166,11 +154,7 @@ impl Watch {
     }
 
     fn said_once(&mut self, subject: Subject, id: CallId, call: &Call, request: &Request) {
-        let step = CAPABILITIES.providers.get(&request.at.provider).and_then(|provider| {
-            let ways = provider.kinds.get(&request.at.kind)?.verbs.get(&request.at.verb)?;
-            ways.get(usize::from(request.at.way))?.steps.get(usize::from(request.at.step))
-        });
-        let again = step.is_some_and(|step| step.again);
+        let again = step(&request.at).is_some_and(|step| step.again);
         if !self.making.insert(subject) {
             self.broken("nothing_said_twice", || format!("{} beside another", line(id, call)));
         }
