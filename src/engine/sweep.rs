@@ -182,7 +182,7 @@ impl Lists {
     pub(super) fn sort_out(
         &mut self,
         number: u32,
-        known: &BTreeSet<String>,
+        known: impl Fn(&Row) -> bool,
         noted: &BTreeSet<String>,
         (labels, missing): (Option<&[String]>, u32),
     ) -> Vec<Row> {
@@ -190,7 +190,7 @@ impl Lists {
         let mut orphans = Vec::new();
         for row in std::mem::take(&mut list.rows) {
             let sorted = list.strangers.iter().any(|it| it.row.handle == row.handle);
-            if row.revoked || sorted || known.contains(&row.handle) || noted.contains(&row.handle) {
+            if row.revoked || sorted || known(&row) || noted.contains(&row.handle) {
                 continue;
             }
             let labelled = |begin: &String| {

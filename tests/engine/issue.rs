@@ -33,6 +33,23 @@ fn what_a_list_shows_late_is_ended_in_the_sweep() {
 }
 
 #[test]
+fn what_has_the_handle_of_the_dead_one_is_told_from_it_by_its_label() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.until(Time(400));
+    let old = sim.old("a");
+    assert!(!sim.server.lives(old));
+    // A request that was on its way for long arrives.
+    let late = sim.server.make(Some("rotate-lab-r1-0-7".to_owned()), "mail/a");
+    let of_the_dead = sim.server.key(old).unwrap().handle.clone();
+    sim.server.keys.retain(|key| key.secret != old);
+    sim.server.keys.last_mut().unwrap().handle.clone_from(&of_the_dead);
+    let report = sim.finish();
+    let orphans = &report.credentials[0].orphans;
+    assert_eq!((orphans.len(), &orphans[0].handle), (1, &of_the_dead));
+    assert!(orphans[0].revoked && !sim.server.lives(late));
+}
+
+#[test]
 fn a_request_that_never_arrived_is_sent_again_after_looking() {
     let mut sim = Sim::contain(&Bench::with(&["key"]));
     sim.server.manners.lose_issue_requests = 1;
@@ -78,6 +95,19 @@ fn without_labels_several_new_handles_are_strangers_and_none_is_touched() {
     assert!(sim.server.lives(attacker));
     assert_eq!((one.orphans.len(), one.strangers.len()), (0, 2));
     assert_eq!(report.exit_code, 3);
+}
+
+#[test]
+fn without_labels_nobody_can_say_that_a_lost_answer_brought_nothing() {
+    let mut sim = Sim::contain(&Bench::with(&["nameless"]));
+    sim.server.manners.lose_issues = 1;
+    sim.server.manners.reuses_handles = true;
+    sim.until(Time(500));
+    sim.tell(Told::JournalLost);
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert_eq!((sim.times(Verb::Issue, "a").len(), one.new.state), (1, NewState::NotIssued));
+    assert!(one.new.why.as_ref().unwrap().starts_with("perhaps issued"), "{:?}", one.new.why);
 }
 
 #[test]

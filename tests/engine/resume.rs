@@ -115,15 +115,19 @@ fn a_look_that_was_cut_and_is_wanted_no_more_stops_nobody() {
     let text = "[role.mail]\n".to_owned()
         + &entry("mail", "boss", "root", "")
         + &entry("mail", "a", "key", "admin = \"mail/boss\"\n");
-    let mut sim = Sim::contain(&Bench::of(&text));
-    sim.server.manners = Manners { latency: 2_546, hangs: vec![Verb::Find], ..Manners::default() };
-    // The issue of the admin is cut, then the look for what it made, as its five seconds end.
-    for ms in [2_000, 7_000] {
-        sim.until(Time(ms));
-        sim.crash();
+    // The issue of the admin is cut, then the look for what it made: as its five seconds end, and
+    // when its phase is over.
+    for second in [7_000, 9_000, 12_000] {
+        let mut sim = Sim::contain(&Bench::of(&text));
+        let hangs = vec![Verb::Find];
+        sim.server.manners = Manners { latency: 2_546, hangs, ..Manners::default() };
+        for ms in [2_000, second] {
+            sim.until(Time(ms));
+            sim.crash();
+        }
+        let report = sim.finish();
+        assert!(report.finished.is_some());
     }
-    let report = sim.finish();
-    assert!(report.finished.is_some());
 }
 
 #[test]

@@ -14,12 +14,17 @@ impl Machine {
         self.gathers(purpose, now)
     }
 
-    /// A call for this purpose stands in line once more: its process died before the answer.
-    pub(in crate::engine) fn in_line_again(&mut self, purpose: &Purpose) {
-        if let Some(steps) = self.steps_for(purpose) {
-            steps.sent = false;
-        }
+    /// The process of a call for this purpose died before the answer; whether it is to stand in line
+    /// once more. What outlives its phase is wanted anew by the phase that came after.
+    pub(in crate::engine) fn interrupted(&mut self, purpose: &Purpose, mark: u32) -> bool {
         self.is_back(purpose);
+        let wanted = self.wants(purpose, mark);
+        let outlives = *purpose == Purpose::LookForIssued;
+        if let Some(steps) = self.steps_for(purpose).filter(|_| wanted || outlives) {
+            steps.sent = false;
+            steps.asked &= wanted;
+        }
+        wanted
     }
 
     /// A call for this purpose has left the line unsent, for the run was left.

@@ -58,7 +58,7 @@ impl Machine {
             return Flow::Wait;
         }
         if let Some(why) = self.must_not_make(scene) {
-            return self.not_issued(why);
+            return self.not_issued(scene, why);
         }
         if scene.list_is_awaited() && scene.now.since(self.since) < LIST_MS {
             self.wake_by(self.since.plus(LIST_MS));
@@ -68,7 +68,7 @@ impl Machine {
             return self.generate(scene, wants);
         }
         match self.walk(scene, wants, Verb::Issue, Lane::Make) {
-            Walk::Exhausted(why) => self.not_issued(why),
+            Walk::Exhausted(why) => self.not_issued(scene, why),
             Walk::Waiting => Flow::Wait,
         }
     }
@@ -182,9 +182,10 @@ impl Machine {
         Some(self.issue.why.clone().unwrap_or_else(|| Reason::Timeout.into()))
     }
 
-    /// Not made. What its first steps made is ours to end.
-    fn not_issued(&mut self, why: Why) -> Flow {
-        if self.issue.lost {
+    /// Not made. What its first steps made is ours to end; what an earlier attempt made no list
+    /// without labels shows for certain.
+    fn not_issued(&mut self, scene: &Scene<'_>, why: Why) -> Flow {
+        if self.issue.lost || (self.attempts > 0 && !scene.lists_labels()) {
             self.issue.why = Some(why);
             return self.lose();
         }
@@ -291,7 +292,7 @@ impl Machine {
             }
             // A way that was begun has perhaps made something: it is not begun again elsewhere.
             Outcome::Refused(why) if self.issue.step > 0 => {
-                self.not_issued(why);
+                self.not_issued(scene, why);
             }
             Outcome::Refused(why) => self.next_way(verb, why),
         }
@@ -323,7 +324,7 @@ impl Machine {
             self.accept_revocation(scene);
         }
         if self.new.secrets.is_empty() {
-            self.not_issued(Reason::MissingValue.into());
+            self.not_issued(scene, Reason::MissingValue.into());
         } else {
             self.issued = Issued::Yes;
         }

@@ -121,9 +121,17 @@ impl Run {
         let noted = machines.flat_map(|machine| &machine.orphans);
         let noted = noted.map(|orphan| orphan.handle.clone()).collect();
         let members = members.to_vec();
+        let named = |row: &Row| number_in(row.label.as_deref()?, labels?.first()?);
+        let machines = &self.machines;
+        let known = |row: &Row| {
+            // A provider may give the handle of a dead one to a new one.
+            let made_for = named(row).and_then(|one| machines.get(one as usize));
+            let handle = &row.handle;
+            known.contains(handle)
+                && made_for.is_none_or(|machine| machine.new.handle.as_ref() == Some(handle))
+        };
         for row in self.lists.sort_out(list, known, &noted, (labels, missing)) {
-            let ours = labels.and_then(<[_]>::first);
-            let named = row.label.as_deref().and_then(|label| number_in(label, ours?));
+            let named = named(&row);
             // One account under two providers of the inventory: it is the other list's to judge.
             let elsewhere = named.is_some_and(|one| {
                 self.plan.planned(Subject(one)).is_some() && !members.contains(&Subject(one))

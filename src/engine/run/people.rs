@@ -128,11 +128,13 @@ impl Run {
                 self.tally.give_back(*admin);
             }
             // A proof is begun anew, layer by layer.
-            if call.item.purpose.standing() != Standing::Proof {
-                let index = call.item.subject.map(|subject| subject.0 as usize);
-                if let Some(machine) = index.and_then(|index| self.machines.get_mut(index)) {
-                    machine.in_line_again(&call.item.purpose);
-                }
+            if call.item.purpose.standing() == Standing::Proof {
+                continue;
+            }
+            let index = call.item.subject.map(|subject| subject.0 as usize);
+            let machine = index.and_then(|index| self.machines.get_mut(index));
+            let (purpose, mark) = (&call.item.purpose, call.item.mark);
+            if machine.is_none_or(|machine| machine.interrupted(purpose, mark)) {
                 self.queue.push(call.account, call.lane, call.item, self.now);
             }
         }
