@@ -157,6 +157,22 @@ fn a_proof_that_took_too_long_is_finished_later() {
 }
 
 #[test]
+fn nothing_leaves_once_the_wait_is_over() {
+    const WAIT_MS: u64 = 1_200;
+    let bench = Bench::with(&["team-key", "key", "refresh"])
+        .options(|options| options.wait_ms = Some(WAIT_MS));
+    for latency in (50..3_000).step_by(50) {
+        let mut sim = Sim::contain(&bench);
+        sim.server.manners.latency = latency;
+        sim.finish();
+        // Ticks are rounded up, so that they cost fifty writes a second at most.
+        let over = Time(WAIT_MS + 20);
+        let late = sim.calls.iter().filter(|(at, ..)| *at > over).count();
+        assert_eq!(late, 0, "latency {latency}: {}", sim.told());
+    }
+}
+
+#[test]
 fn a_verify_of_what_is_dead_asks_nothing_and_says_it_again() {
     let bench = Bench::with(&["key"]);
     let mut sim = Sim::contain(&bench);
@@ -181,6 +197,24 @@ fn a_verify_sees_that_one_lives_on() {
     let mut verify = Sim::with(sim.server, plan);
     let report = verify.finish();
     assert_eq!((verify.verdict("a"), report.exit_code), (Verdict::Alive, 4));
+}
+
+#[test]
+fn a_verify_that_gets_no_answer_does_not_say_what_it_has_not_seen() {
+    let bench = Bench::with(&["key"]);
+    let mut sim = Sim::contain(&bench);
+    // Its journal ends before the answer to the revocation.
+    while sim.first(Verb::Revoke, "a").is_none() {
+        sim.until_event(sim.events.len() + 1);
+    }
+    assert_eq!(sim.verdict("a"), Verdict::Alive);
+    let facts = facts(&mut sim);
+    let options = Options { run: "r2".to_owned(), ..Options::default() };
+    let plan = Plan::verify(&sim.run.plan().clone(), &facts, &options);
+    sim.server.manners.hangs = vec![Verb::Probe];
+    let mut verify = Sim::with(sim.server, plan);
+    let report = verify.finish();
+    assert_eq!((verify.verdict("a"), report.exit_code), (Verdict::Unproven, 3));
 }
 
 /// A contain that finds what an interrupted run had issued and put nowhere.

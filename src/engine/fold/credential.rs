@@ -139,9 +139,11 @@ impl Run {
         let proof = machine.proof.as_ref();
         let revoke = revocation(planned, machine);
         let now = match proof.map_or(Now::Unknown, ProofRun::now) {
-            // Never proved again since Baseline, and nothing has ended it.
+            // Never proved again since Baseline, and nothing has ended it. A later run knows of no
+            // time but its own.
             Now::Unknown
-                if machine.first_refused.is_none()
+                if self.plan.mode != Mode::Verify
+                    && machine.first_refused.is_none()
                     && machine.before == Some(Before::Accepted)
                     && !matches!(revoke, Revoke::Accepted | Revoke::Lost) =>
             {

@@ -361,6 +361,10 @@ impl Run {
         while let Some(subject) = self.dirty.pop_first() {
             self.advance(subject);
         }
+        if self.left {
+            // What an answer that came home since still asks for.
+            self.empty_line(|_| false);
+        }
         let through = self.is_done() && !self.left && !self.stopping;
         self.closed_at = through.then(|| self.closed_at.unwrap_or(self.wall));
     }

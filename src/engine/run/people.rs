@@ -30,11 +30,10 @@ impl Run {
         self.open = 0;
         self.timers.clear();
         self.timer_of.fill(None);
-        self.empty_line(|_| false);
     }
 
     /// Takes everything out of the line for which `keep` is false, and tells whoever asked for it.
-    fn empty_line(&mut self, keep: impl Fn(&Item) -> bool) {
+    pub(super) fn empty_line(&mut self, keep: impl Fn(&Item) -> bool) {
         for item in self.queue.take_out(self.now, keep) {
             match (&item.purpose, item.subject) {
                 (Purpose::ReadActor(index), _) => {

@@ -172,9 +172,7 @@ impl Watch {
         let Some(limits) = limits else { return };
         let count = self.under_way.entry(call.account.clone()).or_default();
         *count += 1;
-        // Once its wait is over a run gives up what is on its way, which is still on its way.
-        let waits = self.plan.as_ref().is_some_and(|plan| plan.wait_ms.is_some());
-        if *count > limits.in_flight && !waits {
+        if *count > limits.in_flight {
             self.broken("limits_kept", || format!("{} over in_flight", line(id, call)));
         }
         if let Some(rate) = limits.revoke.filter(|_| request.at.verb == Verb::Revoke) {
