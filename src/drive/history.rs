@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::replay;
 use crate::engine::call::{Identity, SecretId, Wall};
-use crate::engine::leftover::{Leftover, LostIssue};
+use crate::engine::leftover::{Leftover, LostIssue, credential_of};
 use crate::engine::plan::{Earlier, KnownSide, Plan};
 use crate::engine::report::Mode;
 use crate::engine::run::Run;
@@ -34,6 +34,8 @@ pub struct History {
     /// Credentials of earlier runs that were looked at, by run: one run may be the last of several
     /// roles.
     seen: BTreeSet<(String, String)>,
+    /// Credentials and fingerprints of what is left over: several runs may have left the same.
+    left: BTreeSet<(String, String)>,
 }
 
 /// A run read back from its journal.
@@ -86,6 +88,7 @@ impl History {
         }
         if mode.contains() {
             history.take_interrupted(state, roles);
+            history.take_living(state, roles);
         }
         history
     }
@@ -117,6 +120,23 @@ impl History {
         }
     }
 
+    /// Old ones that runs came to their end without having proved dead. Where a new one was
+    /// delivered since, no place holds them any more.
+    fn take_living(&mut self, state: &State, roles: &[String]) {
+        let mut by_run: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (run, id) in state.not_proved_dead(roles).unwrap_or_default() {
+            by_run.entry(run).or_default().push(id);
+        }
+        for (run, ids) in by_run {
+            let Some(past) = Past::read(state, &run) else { continue };
+            let mut facts = past.run.facts();
+            for id in ids {
+                let Some(facts) = facts.remove(&id) else { continue };
+                self.leave_over(&past, &id, facts.old, facts.accepted_as);
+            }
+        }
+    }
+
     fn leave_over(
         &mut self,
         past: &Past,
@@ -124,11 +144,13 @@ impl History {
         side: Option<KnownSide>,
         accepted_as: Option<Identity>,
     ) {
-        let Some(mut side) = side else { return };
-        self.rename(&mut side, past, true);
-        if !side.secrets.is_empty() {
+        let Some(mut side) = side.filter(|side| !side.secrets.is_empty()) else { return };
+        // What that run had been left by another belongs to the same credential.
+        let id = credential_of(id).to_owned();
+        if self.left.insert((id.clone(), side.fingerprint.clone())) {
+            self.rename(&mut side, past, true);
             let run = past.header.run.clone();
-            self.leftovers.push(Leftover { id: id.to_owned(), run, side, accepted_as });
+            self.leftovers.push(Leftover { id, run, side, accepted_as });
         }
     }
 

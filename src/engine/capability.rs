@@ -87,6 +87,28 @@ pub struct Limits {
     pub batch: Option<BatchLimit>,
 }
 
+/// Calls of one credential until a new one has taken its place: read, list, revoke, evict, issue,
+/// prove.
+const CALLS: u64 = 6;
+
+impl Limits {
+    /// How long they hold back the last of so many credentials, milliseconds: no sign that a
+    /// provider is slow.
+    pub(super) fn line_ms(&self, credentials: u64) -> u64 {
+        let full_windows = |rate: &Rate, calls: u64| {
+            let windows = calls.div_ceil(u64::from(rate.count.max(1))).saturating_sub(1);
+            windows.saturating_mul(rate.per_ms)
+        };
+        let requests = |batch: &BatchLimit| credentials.div_ceil(u64::from(batch.size.max(1)));
+        let lines = [
+            self.calls.as_ref().map(|rate| full_windows(rate, CALLS.saturating_mul(credentials))),
+            self.revoke.as_ref().map(|rate| full_windows(rate, credentials)),
+            self.batch.as_ref().map(|batch| full_windows(&batch.rate, requests(batch))),
+        ];
+        lines.into_iter().flatten().max().unwrap_or(0)
+    }
+}
+
 /// How many credentials one request may end, and how many such requests there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchLimit {

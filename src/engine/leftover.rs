@@ -7,8 +7,8 @@ use super::call::{Identity, Subject};
 use super::plan::{Acting, Earlier, KnownSide, Phase, Plan, Planned};
 use super::report::Mode;
 
-/// A credential that an earlier run held: the old one that an interrupted one had not revoked yet,
-/// or a new one that was issued and not delivered. No place need hold it.
+/// A credential that an earlier run held: an old one that it had not revoked yet or did not prove
+/// dead, or a new one that was issued and not delivered. No place need hold it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leftover {
     /// The credential it belongs to, `ROLE/NAME`.
@@ -105,6 +105,11 @@ impl Plan {
             planned.withheld.extend(withheld);
         }
     }
+}
+
+/// The credential that an id of a plan belongs to: its own, or the one it was left over of.
+pub fn credential_of(id: &str) -> &str {
+    id.split_once('@').map_or(id, |(of, _)| of)
 }
 
 impl Planned {

@@ -118,6 +118,8 @@ pub(super) struct Scene<'a> {
     pub(super) known: Option<&'a BTreeSet<String>>,
     pub(super) sight: Option<&'a SightState>,
     pub(super) around: Around,
+    /// How long this provider's limits hold back the last credential there, milliseconds.
+    pub(super) line_ms: u64,
     /// The list of this credential's owner was read again, or will not be.
     pub(super) swept: bool,
     /// Nothing new is begun.

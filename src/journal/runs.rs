@@ -1,5 +1,7 @@
 //! What is known of all runs and roles: the history, and the marks.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::record::JournalError;
@@ -77,6 +79,38 @@ impl State {
         )?;
         let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Old ones of these roles that no run has proved dead, as far as reports tell: the newest run
+    /// that had each in hand, and its id there.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub(crate) fn not_proved_dead(
+        &self,
+        roles: &[String],
+    ) -> Result<Vec<(String, String)>, JournalError> {
+        let connection = self.database.lock();
+        // A restore has no old one in hand: it repeats what its contain said.
+        let mut select = connection.prepare_cached(
+            "SELECT run.run, run.roles, one.value ->> '$.id', one.value ->> '$.old.fingerprint',
+                    one.value ->> '$.old.verdict' IN ('dead', 'already-dead')
+             FROM run, json_each(run.report, '$.credentials') AS one
+             WHERE run.report IS NOT NULL AND json_valid(run.report) AND run.mode <> 'restore'
+               AND one.value ->> '$.old.fingerprint' IS NOT NULL
+             ORDER BY run.started DESC, run.rowid DESC",
+        )?;
+        let mut rows = select.query([])?;
+        let (mut open, mut seen) = (Vec::new(), BTreeSet::new());
+        while let Some(row) = rows.next()? {
+            let (of_run, dead): (String, bool) = (row.get(1)?, row.get(4)?);
+            let of_run: Vec<String> = serde_json::from_str(&of_run).unwrap_or_default();
+            let newest = seen.insert(row.get::<_, String>(3)?);
+            if newest && !dead && of_run.iter().any(|role| roles.contains(role)) {
+                open.push((row.get(0)?, row.get(2)?));
+            }
+        }
+        Ok(open)
     }
 
     /// The mark of a contained role, if it has one.

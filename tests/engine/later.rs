@@ -186,6 +186,22 @@ fn a_verify_of_what_is_dead_asks_nothing_and_says_it_again() {
 }
 
 #[test]
+fn a_verify_says_of_what_was_delivered_that_it_was() {
+    let bench = Bench::with(&["key"]);
+    let mut sim = Sim::of(&bench, bench.contain_with(true));
+    sim.server.manners.lies = true;
+    let first = sim.finish();
+    let facts = facts(&mut sim);
+    let options = Options { run: "r2".to_owned(), ..Options::default() };
+    let plan = Plan::verify(&sim.run.plan().clone(), &facts, &options);
+    let mut verify = Sim::with(sim.server, plan);
+    let report = verify.finish();
+    assert_eq!(report.credentials[0].new.state, NewState::Delivered);
+    assert_eq!(report.credentials[0].new.delivered, first.credentials[0].new.delivered);
+    assert_eq!(verify.deliveries(), 0);
+}
+
+#[test]
 fn a_verify_sees_that_one_lives_on() {
     let bench = Bench::with(&["key"]);
     let mut sim = Sim::contain(&bench);

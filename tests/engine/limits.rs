@@ -154,3 +154,14 @@ fn a_look_that_waits_its_turn_is_not_late_and_no_revocation_waits_for_long() {
     assert!(kill("k1500") > Some(3_000) && kill("k1500") < Some(4_600), "{:?}", kill("k1500"));
     assert!(look("k1500") > kill("k1500") || look("k1500").is_none(), "{:?}", look("k1500"));
 }
+
+#[test]
+fn what_stands_in_line_for_its_provider_s_limits_is_not_given_up() {
+    // Twenty revocations, one each fifteen seconds; a provider has two minutes for one.
+    let mut sim = limited(|limits| limits.revoke = Some(Rate { count: 1, per_ms: 15_000 }), 20);
+    let report = sim.finish();
+    assert!(report.credentials.iter().all(|one| one.old.verdict == Verdict::Dead));
+    assert_eq!(report.exit_code, 0);
+    let last = sim.calls.iter().rfind(|(.., call)| verb_of(call) == Some(Verb::Revoke));
+    assert!(last.is_some_and(|(at, ..)| *at < Time(287_000)), "nor is it later than they allow");
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::bench::Host;
 use crate::hosted::Hosted;
-use crate::lab::{FakeOpenAi, OpenAiKey};
+use crate::lab::{FakeOpenAi, Manners, OpenAiKey};
 use crate::role::{ENV, PROOF, ROLE};
 
 pub(crate) const PROJECT: &str = "proj_1";
@@ -246,4 +246,33 @@ fn a_key_that_dies_after_we_gave_up_is_found_dead_by_a_verify() {
     contain exit 0
     mail-agent/model: dead, revoke accepted, control new, made-up refused; new held
     ");
+}
+
+#[test]
+fn what_a_contain_could_not_end_is_ended_by_the_next_wherever_it_lies() {
+    let bench = bench();
+    bench.fake.misbehave("DELETE ", Manners::BlockPage);
+    let first = bench.host.rotate(&["--role", "mail-agent", "--deliver"]);
+    insta::assert_snapshot!(first.table(), @r"
+    contain exit 4
+    mail-agent/model: alive, revoke rejected, control null, made-up refused; new delivered
+      why: still accepted; the revocation was refused: refused (403)
+      in dotenv:~/agent.env#OPENAI_API_KEY (in-use)
+      todo: revoke the old mail-agent/model; Project proj_1 > Members > delete the service account; https://platform.openai.com/settings/organization/projects
+    ");
+    let second = bench.placed();
+    assert!(bench.fake.is_alive(&bench.old.secret) && bench.fake.is_alive(&second));
+
+    // No place holds the first one any more.
+    bench.fake.behave();
+    let next = bench.host.rotate(&["--role", "mail-agent", "--deliver"]);
+    insta::assert_snapshot!(next.table(), @r"
+    contain exit 0
+    mail-agent/model: dead, revoke accepted, control new, made-up refused; new delivered
+      in dotenv:~/agent.env#OPENAI_API_KEY (in-use)
+    mail-agent/model@[run]#1: dead, revoke accepted, control mail-agent/model, made-up refused; new not-issued
+    ");
+    assert!(!bench.fake.is_alive(&bench.old.secret) && !bench.fake.is_alive(&second));
+    assert!(bench.fake.is_alive(&bench.placed()));
+    assert_eq!(bench.listed(), ["admin", "rotate-"]);
 }

@@ -14,8 +14,8 @@ impl Machine {
         self.gathers(purpose, now)
     }
 
-    /// The process of a call for this purpose died before the answer; whether it is to stand in line
-    /// once more. What outlives its phase is wanted anew by the phase that came after.
+    /// The process of a call for this purpose died before the answer; whether it is to stand in
+    /// line once more. What outlives its phase is wanted anew by the phase that came after.
     pub(in crate::engine) fn interrupted(&mut self, purpose: &Purpose, mark: u32) -> bool {
         self.is_back(purpose);
         let wanted = self.wants(purpose, mark);

@@ -46,9 +46,7 @@ impl Machine {
             machine.new = side(new);
             machine.issued = Issued::Yes;
             machine.deliver = if earlier.delivered { Try::Done } else { Try::Todo };
-            if mode == Mode::Restore {
-                machine.placed.clone_from(&earlier.placed);
-            }
+            machine.placed.clone_from(&earlier.placed);
         }
         machine
     }

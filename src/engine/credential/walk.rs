@@ -114,11 +114,12 @@ impl Machine {
     }
 
     /// When the time that this phase's provider may take is over: counted from the beginning of
-    /// the phase, or from when nothing reached it any more if that was before.
+    /// the phase, or from when nothing reached it any more if that was before. What stands in line
+    /// for the provider's own limits is not given up.
     pub(super) fn patience(&self, scene: &Scene<'_>, failures: u32) -> Time {
         let begun =
             self.unreached.filter(|_| failures > 0).map_or(self.since, |at| at.min(self.since));
-        begun.plus(scene.kind.can.proof.give_up_ms)
+        begun.plus(scene.kind.can.proof.give_up_ms).plus(scene.line_ms)
     }
 }
 

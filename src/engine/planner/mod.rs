@@ -118,7 +118,8 @@ impl Plan {
             };
             planned.serves.clear();
             planned.leader = None;
-            planned.deliver = false;
+            // Nothing is written, and what lies in its places is said to.
+            planned.deliver = planned.earlier.as_ref().is_some_and(|earlier| earlier.delivered);
         }
         plan
     }

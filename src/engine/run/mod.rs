@@ -87,6 +87,8 @@ pub struct Run {
     sights: BTreeMap<u32, SightState>,
     pub(super) lists: Lists,
     tally: Tally,
+    /// By kind: how long its provider's limits hold back the last credential there, milliseconds.
+    lines: Vec<u64>,
     /// By provider: handles that the inventory names, or that this run or earlier ones know.
     known: BTreeMap<String, BTreeSet<String>>,
     queue: Queue<Item>,
@@ -124,6 +126,7 @@ impl Run {
             open: machines.len(),
             lists: Lists::of(&plan),
             tally: Tally::of(&plan),
+            lines: lines(&plan),
             known: known.map(|(id, all)| (id.clone(), all.iter().cloned().collect())).collect(),
             machines,
             sights: BTreeMap::new(),
@@ -321,6 +324,7 @@ impl Run {
             known: self.known.get(&kind.provider),
             sight: self.sights.get(&planned.kind),
             around: self.around(subject, planned),
+            line_ms: self.lines.get(planned.kind as usize).copied().unwrap_or(0),
             swept: self.lists.swept(subject),
             stopping: self.stopping,
             journal_lost: self.journal_lost.is_some(),
@@ -463,4 +467,13 @@ impl Want {
     fn repeat(purpose: &Purpose, lane: Lane) -> Self {
         Self { purpose: purpose.clone(), lane }
     }
+}
+
+fn lines(plan: &Plan) -> Vec<u64> {
+    let mut at: BTreeMap<&str, u64> = BTreeMap::new();
+    for kind in plan.credentials.iter().filter_map(|planned| plan.kind(planned.kind)) {
+        *at.entry(&kind.provider).or_default() += 1;
+    }
+    let count = |provider: &str| at.get(provider).copied().unwrap_or(0);
+    plan.kinds.iter().map(|kind| kind.limits.line_ms(count(&kind.provider))).collect()
 }

@@ -7,10 +7,10 @@ use rotate::engine::plan::{Phase, Plan};
 use rotate::engine::report::{Mode, NewState, Report, StrangerState, Verdict};
 use rotate::journal::Journal;
 
-use super::bench::site_of;
+use super::bench::{CAPABILITIES, site_of};
 use super::outside::{Inner, Outside, text};
 use super::scenario::{Blow, Manners, Ms, Scenario};
-use super::site::By;
+use super::site::{By, Site};
 use super::story::Story;
 
 /// A run is over, all faults have stopped, and it was looked at once more: `first` is what the run
@@ -192,6 +192,29 @@ impl Manners {
 fn new_ones(story: &Story<'_>, run: &str) -> BTreeSet<String> {
     let opened = Journal::open(&story.lab.state, run).and_then(|(journal, ..)| journal.secrets());
     opened.map(|all| all.iter().map(|(_, parts)| text(parts)).collect()).unwrap_or_default()
+}
+
+/// Nothing is in anybody's way any more: whatever a call can end is dead, of the first contain and
+/// of the second.
+pub(crate) fn of_second(story: &Story<'_>) {
+    let inner = &mut *story.outside.lock();
+    let olds = inner.watch.olds.clone();
+    for (id, old) in &olds {
+        let key = |(number, site): (usize, &Site)| {
+            let kind = site.key(old)?.kind.clone();
+            Some((number, kind, site.manners.lies))
+        };
+        let Some((site, kind, lies)) = inner.sites.iter().enumerate().find_map(key) else {
+            continue;
+        };
+        let kind = CAPABILITIES.providers.get("p0").and_then(|provider| provider.kinds.get(&kind));
+        let can = kind.is_some_and(|kind| !kind.ways(Verb::Revoke).is_empty());
+        // Whose admin burned with the first is a person's to end.
+        let helpless = story.scenario.burned_admin && site == 0;
+        if can && !lies && !helpless && inner.lives(old) {
+            inner.watch.broken("everything_closes", || format!("{id} works after a second"));
+        }
+    }
 }
 
 /// A restore: what it says is delivered lies in its place, and works.

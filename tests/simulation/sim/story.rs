@@ -132,10 +132,12 @@ pub(crate) struct Story<'a> {
     pub(crate) bench: Bench,
     pub(crate) outside: Outside,
     pub(crate) shadow: Option<Shadow>,
-    scenario: &'a Scenario,
+    pub(crate) scenario: &'a Scenario,
     blows: VecDeque<(Ms, Blow)>,
     /// The disk is full until then.
     full_until: Option<Instant>,
+    /// All faults have stopped.
+    calm: bool,
     runs: u32,
     begun: Instant,
 }
@@ -159,6 +161,7 @@ impl<'a> Story<'a> {
             scenario,
             blows: scenario.blows.iter().copied().collect(),
             full_until: None,
+            calm: false,
             runs: 0,
             begun: Instant::now(),
         }
@@ -207,6 +210,9 @@ impl<'a> Story<'a> {
             false => self.verify(&report.run).await,
         };
         end::of_all(self, mode, report, last.as_ref().unwrap_or(report));
+        if mode != Mode::Rehearse && last.is_some() && !self.broken() {
+            return self.contain_again().await;
+        }
         // Every fourth: most of what a restore does is the same each time.
         if mode == Mode::Contain && self.scenario.seed.is_multiple_of(4) && !self.broken() {
             self.restore().await;
@@ -214,6 +220,7 @@ impl<'a> Story<'a> {
     }
 
     fn calm_down(&mut self) {
+        self.calm = true;
         let inner = &mut *self.outside.lock();
         inner.tell(|| "all faults stop".to_owned());
         for site in &mut inner.sites {
@@ -227,7 +234,7 @@ impl<'a> Story<'a> {
         Options {
             run: format!("r{}", self.runs),
             installation: "lab".to_owned(),
-            wait_ms: self.scenario.wait.filter(|_| mode != Mode::Verify),
+            wait_ms: self.scenario.wait.filter(|_| !self.calm),
             revoke_only: mode == Mode::RevokeOnly,
             deliver: self.scenario.deliver && mode == Mode::Contain,
             revoke_strangers: self.scenario.revoke_strangers && mode.contains(),
@@ -529,6 +536,17 @@ impl<'a> Story<'a> {
         let (run, driving) = self.drives(plan, &history)?;
         self.outside.lock().watch.olds = olds;
         self.carried_through(driving, &run).await
+    }
+
+    /// What was left alive by the first is ended by a second, now that nobody is in its way.
+    async fn contain_again(&mut self) {
+        let first = self.outside.lock().watch.olds.clone();
+        let Some((run, driving)) = self.begin(Mode::Contain) else { return };
+        let before = first.iter().map(|(id, old)| (format!("{id}, the first"), old.clone()));
+        self.outside.lock().watch.olds.extend(before);
+        if self.carried_through(driving, &run).await.is_some() {
+            end::of_second(self);
+        }
     }
 
     async fn restore(&mut self) {
