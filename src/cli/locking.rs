@@ -61,10 +61,17 @@ pub(super) async fn lock(
                 locks.push(lock);
                 taken_over |= was_taken;
             }
-            Err(LockError::Held { holder: Some(other), .. }) => held.push((role, other)),
+            Err(LockError::Held { holder: Some(other), .. }) if !other.gives_way() => {
+                held.push((role, other));
+            }
+            // It was told to stop and cannot be ended from here: the kill comes first.
+            Err(LockError::Held { holder, .. }) => {
+                let other = holder.map_or_else(|| "somebody".to_owned(), |it| it.to_string());
+                terminal::say(&format!("{role} is held by {other}: contained beside it"));
+                taken_over = true;
+            }
             // No journal, no lock: the kill comes first.
             Err(LockError::Unusable { .. }) => {}
-            Err(error) => return Err(own(&error).hint(error.hint())),
         }
     }
     if let Some((role, other)) = held.first()

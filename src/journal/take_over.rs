@@ -15,10 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long after SIGTERM the process is killed. A rehearsal that dies is resumable or adopted,
 /// so nothing is lost by haste.
-const TERMINATED: Duration = Duration::from_secs(3);
+const TERMINATED: Duration = Duration::from_secs(1);
 
-/// When a process has not even died of SIGKILL, it hangs in the kernel: somebody has to look.
-const GIVEN_UP: Duration = Duration::from_secs(5);
+/// What has not died of SIGKILL after this long hangs in the kernel, where it does nothing either.
+const KILLED: Duration = Duration::from_secs(2);
 
 /// A role on its way from a rehearsal to a contain.
 pub struct TakeOver<'a> {
@@ -56,7 +56,7 @@ impl TakeOver<'_> {
     }
 
     /// The lock, once it is ours. `waited` is the time since [`State::take_over`]: after 2 s the
-    /// rehearsal gets SIGTERM, after 3 s SIGKILL.
+    /// rehearsal gets SIGTERM, a second later SIGKILL.
     ///
     /// # Errors
     /// [`LockError::Held`] where the role went to somebody else, or the rehearsal neither stops by
@@ -70,8 +70,7 @@ impl TakeOver<'_> {
         }
         let hope = match &mut self.rehearsal {
             _ if waited < PATIENCE => true,
-            Some((_, Some(process))) if waited < TERMINATED => process.signal(Signal::TERM),
-            Some((_, Some(process))) if waited < GIVEN_UP => process.signal(Signal::KILL),
+            Some((_, Some(process))) => process.urge(waited),
             _ => false,
         };
         if hope {
@@ -92,7 +91,7 @@ impl TakeOver<'_> {
         if self.rehearsal().is_some_and(|known| *known == *holder) {
             return Ok(None);
         }
-        if !gives_way(&holder.mode) {
+        if !holder.gives_way() {
             return Err(LockError::Held { role, holder: Some(holder) });
         }
         let process = Process::holding(self.state, &role, &holder);
@@ -103,10 +102,12 @@ impl TakeOver<'_> {
     }
 }
 
-/// Whether a run of this mode stops for a contain: a rehearsal, and a restore, which brings back
-/// what is burned by now. Either goes on from its journal, or is taken in.
-fn gives_way(mode: &str) -> bool {
-    matches!(mode, "rehearse" | "restore")
+impl Holder {
+    /// Whether its run stops for a contain: a rehearsal, and a restore, which brings back what is
+    /// burned by now. Either goes on from its journal, or is taken in.
+    pub(crate) fn gives_way(&self) -> bool {
+        matches!(self.mode.as_str(), "rehearse" | "restore")
+    }
 }
 
 /// The process that holds a lock. On Linux by a descriptor, so that a number that was given
@@ -115,7 +116,8 @@ struct Process {
     pid: Pid,
     #[cfg(target_os = "linux")]
     descriptor: Option<rustix::fd::OwnedFd>,
-    sent: Option<Signal>,
+    /// The last signal, and when.
+    sent: Option<(Signal, Duration)>,
 }
 
 impl Process {
@@ -145,15 +147,18 @@ impl Process {
         })
     }
 
-    /// Sends each signal once. False if it may not be sent at all.
-    fn signal(&mut self, signal: Signal) -> bool {
-        if self.sent == Some(signal) {
-            return true;
-        }
-        self.sent = Some(signal);
-        let sent = self.send(signal);
+    /// Sends the next signal once the last one has had its time, however late somebody asks. False
+    /// if none may be sent, or none is left.
+    fn urge(&mut self, now: Duration) -> bool {
+        let next = match self.sent {
+            None => Signal::TERM,
+            Some((Signal::TERM, at)) if now >= at + TERMINATED => Signal::KILL,
+            Some((Signal::TERM, _)) => return true,
+            Some((_, at)) => return now < at + KILLED,
+        };
+        self.sent = Some((next, now));
         // Gone already: its lock is free by the next poll.
-        matches!(sent, Ok(()) | Err(rustix::io::Errno::SRCH))
+        matches!(self.send(next), Ok(()) | Err(rustix::io::Errno::SRCH))
     }
 
     #[cfg(target_os = "linux")]

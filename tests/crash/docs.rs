@@ -44,7 +44,7 @@ pub(crate) fn write(table: &str, crashes: usize) {
     let section = format!(
         "{SECTION}\n{BEFORE}\n{crashes} points were tried, at commit {}, by \
          `{every}ROTATE_WRITE_DOCS=1 cargo test --test crash killed_anywhere`. The tests try a share of the points,\n\
-         another one each day; `ROTATE_CRASH=all` tries every one.\n\n{table}",
+         `ROTATE_CRASH_SHARE=N` another one; `ROTATE_CRASH=all` tries every one.\n\n{table}",
         commit.trim()
     );
     std::fs::write(&path, put(&text, &section)).unwrap();

@@ -1,8 +1,8 @@
 //! The matrix: every server, every point. The servers work beside each other, the cells of one of
 //! them one after another, so that its turns can be counted.
 //!
-//! A share of the points is tried, another one each day, so that a week of runs has been
-//! everywhere; `ROTATE_CRASH=all` tries every one.
+//! A share of the points is tried, `ROTATE_CRASH_SHARE=N` tries another one, `ROTATE_CRASH=all`
+//! every one.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -60,16 +60,15 @@ fn all() -> bool {
 /// Points of one kind, and how many there are.
 type Plan = (Vec<Vec<Point>>, usize);
 
-/// The days since 1970: which share is tried.
-fn today() -> u64 {
-    let seconds = jiff::Timestamp::now().as_second();
-    u64::try_from(seconds).unwrap_or_default() / 86_400
+/// Which share is tried.
+fn asked() -> u64 {
+    std::env::var("ROTATE_CRASH_SHARE").ok().and_then(|share| share.parse().ok()).unwrap_or(0)
 }
 
 fn share(points: Vec<Point>) -> Plan {
     let of = points.len();
     let step = if all() { 1 } else { of.div_ceil(SHARE).max(1) };
-    let first = usize::try_from(today()).unwrap_or_default() % step;
+    let first = usize::try_from(asked()).unwrap_or_default() % step;
     let tried = points.into_iter().skip(first).step_by(step);
     (tried.map(|point| vec![point]).collect(), of)
 }
@@ -113,7 +112,7 @@ fn row(site: &dyn Site, crossing: &Crossing) -> Row {
     let it = undisturbed(site, crossing);
     let mut row = Row { server: site.name(), columns: Default::default(), failures: Vec::new() };
     let mut number = 1;
-    for (plan, column) in plan(&it, today()).into_iter().zip(&mut row.columns) {
+    for (plan, column) in plan(&it, asked()).into_iter().zip(&mut row.columns) {
         let (cells, of) = plan;
         column.of = of;
         for points in cells {

@@ -112,13 +112,10 @@ fn take_overs(page: &mut String, sites: &[Box<dyn Site>], done: &[Done<'_>]) {
 ### A contain that takes over a rehearsal
 
 The rehearsal stands at its first call of a verb, which is on the way and not answered, or was
-killed there; then
-`rotate --role mail-agent`. In the end the server takes neither the old one nor anything that the
-rehearsal had made
-or delivered, only what the contain holds. What the rehearsal was just making is named as
-unrecognised where the server
-lists it; where it does not (oidc-provider, django-oauth-toolkit, the Django session), the contain
-does not say so yet.
+killed there; then `rotate --role mail-agent`. In the end the server takes neither the old one nor
+anything that the rehearsal had made or delivered, only what the contain holds. What the rehearsal
+was just making is ended or named where the server lists it; where it does not (oidc-provider,
+django-oauth-toolkit, the Django session), a person is told that it may have been made.
 
 | server | verb | half-open, standing | half-open, killed | done, standing | done, killed |
 |---|---|---|---|---|---|

@@ -2,10 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rotate::engine::call::Wall;
+use rotate::journal::{Holder, State};
+
 use crate::fleet::{Fleet, Truth};
 use crate::lab::{Manners, Redis};
-use crate::redis;
 use crate::role::ENV;
+use crate::{openai, redis};
 
 const REPLACED: Truth = Truth { old_alive: 0, replaced: 2, passwords: 1, keys: 2 };
 
@@ -162,4 +165,20 @@ fn what_was_held_is_burned_when_the_role_is_contained_again() {
       in dotenv:~/agent.env#OPENAI_API_KEY (in-use)
     ");
     assert_eq!(fleet.truth(), REPLACED);
+}
+
+#[test]
+fn a_rehearsal_that_cannot_be_ended_from_here_holds_up_no_contain() {
+    let bench = openai::bench();
+    let state = State::open(&bench.host.path("state")).unwrap();
+    let (run, mode, host) = ("r0".to_owned(), "rehearse".to_owned(), "elsewhere".to_owned());
+    let rehearsal = Holder { run, mode, pid: 1, host, since: Wall(0) };
+    let _lock = state.lock("mail-agent", &rehearsal).unwrap();
+    let outcome = bench.host.rotate(&["--role", "mail-agent"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("mail-agent is held by run r0 (rehearse), process 1 on elsewhere")
+    );
+    assert!(outcome.stderr.contains(": contained beside it"), "{}", outcome.stderr);
+    assert!(!bench.fake.is_alive(&bench.old.secret));
 }
