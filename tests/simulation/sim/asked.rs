@@ -127,11 +127,16 @@ impl Asked {
         }
     }
 
+    /// Whether lists of this kind show labels, and when a row was made.
+    fn shows_labels(&self) -> bool {
+        !matches!(self.kind.as_str(), "nameless" | "pair")
+    }
+
     fn find(&self, inner: &Inner, now: Ms) -> Answer {
         let site = &inner.sites[self.site];
         let old = self.party("old");
         let lag = site.manners.list_lag;
-        let shows_labels = !matches!(self.kind.as_str(), "nameless" | "pair");
+        let shows_labels = self.shows_labels();
         let listed = |key: &&Key| key.kind == self.kind && key.is_listed(now, lag);
         let rows = site.keys.iter().filter(listed).map(|key| Row {
             handle: key.handle.clone(),
@@ -158,8 +163,13 @@ impl Asked {
         }
         let reuses = site.manners.reuses_handles;
         let replaced = self.party("old").and_then(|old| site.key(old));
-        let reused = replaced.filter(|key| reuses && key.revoked.is_some());
-        let reused = reused.map(|key| key.handle.clone());
+        let reused = replaced.filter(|_| reuses).map(|key| key.handle.clone());
+        // Of the dead alone: no two that it knows have one handle. A list that shows no label either
+        // would show nothing at all.
+        let reused = reused.filter(|handle| {
+            let free = |key: &Key| key.handle != *handle || key.revoked.is_some();
+            self.shows_labels() && site.keys.iter().all(free)
+        });
         let label = self.value("label").map(str::to_owned);
         let key = site.make(&self.kind, &owner, By::Us, label, stamp, chosen.clone());
         if let Some(handle) = reused {
