@@ -31,32 +31,45 @@ pub(super) fn get(content: &[u8], key: &str) -> Result<Option<Secret>, Why> {
 /// one that holds the same value; in a line of its own at the end where none has it.
 ///
 /// # Errors
-/// As [`get`]; [`Reason::Unwritable`] with `not-representable` where other lines would be read
-/// otherwise: a quote that nobody closed may find its end in a new value, or lose it with an old.
+/// As [`get`]; [`Reason::Unwritable`] with `not-representable` where another line, or this one, would
+/// be read otherwise: a quote that nobody closed may find its end in a new value, or lose it with an old.
 pub(super) fn set(content: &[u8], key: &str, new: &[u8]) -> Result<Zeroizing<Vec<u8>>, Why> {
-    let Some(now) = get(content, key)? else {
-        let all = appended(content, key, new);
-        let added = std::iter::once(key.as_bytes());
-        return as_read(names_of(content).chain(added).eq(names_of(&all)), all);
+    let now = get(content, key)?;
+    let is_old = |entry: &Entry| {
+        let value = entry.is_for(content, key).then(|| entry.value(content).ok()).flatten();
+        value.zip(now.as_ref()).is_some_and(|(value, now)| value.same(now))
     };
     let mut all = Zeroizing::new(content.to_vec());
-    let lines: Vec<Entry> = entries(content).filter(|entry| entry.is_for(content, key)).collect();
+    let lines: Vec<Entry> = entries(content).filter(is_old).collect();
     // From the end, so that the earlier spans stay right.
     for entry in lines.iter().rev() {
-        if entry.value(content).is_ok_and(|value| value.same(&now)) {
-            let lines = content[entry.raw.clone()].contains(&b'\n');
-            all = replaced(&all, entry.raw.clone(), &encoded(new, entry.quote, lines));
-        }
+        let lines = content[entry.raw.clone()].contains(&b'\n');
+        all = replaced(&all, entry.raw.clone(), &encoded(new, entry.quote, lines));
     }
-    as_read(names_of(content).eq(names_of(&all)), all)
-}
-
-fn names_of(content: &[u8]) -> impl Iterator<Item = &[u8]> {
-    entries(content).map(|entry| &content[entry.key])
-}
-
-fn as_read(same: bool, all: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, Why> {
-    if same { Ok(all) } else { Err(because(Reason::Unwritable, "not-representable")) }
+    if now.is_none() {
+        all = appended(content, key, new);
+    }
+    let new = Secret::new(new.to_vec());
+    let as_meant = {
+        let holds_it = |entry: &Entry| {
+            entry.is_for(&all, key) && entry.value(&all).is_ok_and(|value| value.same(&new))
+        };
+        let mut after = entries(&all);
+        let others = entries(content).all(|before| {
+            after.next().is_some_and(|after| match is_old(&before) {
+                true => holds_it(&after),
+                false => {
+                    content[before.key] == all[after.key] && content[before.raw] == all[after.raw]
+                }
+            })
+        });
+        let added = now.is_some() || after.next().is_some_and(|added| holds_it(&added));
+        others && added && after.next().is_none()
+    };
+    match as_meant {
+        true => Ok(all),
+        false => Err(because(Reason::Unwritable, "not-representable")),
+    }
 }
 
 /// Every key, and where its value stands.
