@@ -98,12 +98,14 @@ pub(crate) fn passphrase(whose: &Path) -> Option<Zeroizing<String>> {
     let mut quiet = before.clone();
     quiet.local_modes.remove(LocalModes::ECHO);
     let question = format!("Passphrase of {}: ", clean(&whose.display().to_string()));
-    terminal.write_all(question.as_bytes()).ok()?;
+    // What is typed as soon as the question stands there is neither shown nor dropped.
     tcsetattr(&terminal, OptionalActions::Flush, &quiet).ok()?;
+    let asked = terminal.write_all(question.as_bytes());
     let mut line = Zeroizing::new(String::with_capacity(LONGEST));
     // Byte by byte: no buffer keeps a copy of it.
-    let read =
-        io::BufReader::with_capacity(1, (&terminal).take(LONGEST as u64)).read_line(&mut line);
+    let read = asked.and_then(|()| {
+        io::BufReader::with_capacity(1, (&terminal).take(LONGEST as u64)).read_line(&mut line)
+    });
     let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
     let _ = terminal.write_all(b"\n");
     read.ok().filter(|length| *length > 0)?;

@@ -120,11 +120,11 @@ impl History {
         }
     }
 
-    /// Old ones that runs came to their end without having proved dead. Where a new one was
-    /// delivered since, no place holds them any more.
+    /// Old ones that were alive for all anybody knows when their runs came to their end. Where a new
+    /// one was delivered since, no place holds them any more.
     fn take_living(&mut self, state: &State, roles: &[String]) {
         let mut by_run: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (run, id) in state.not_proved_dead(roles).unwrap_or_default() {
+        for (run, id) in state.perhaps_alive(roles).unwrap_or_default() {
             by_run.entry(run).or_default().push(id);
         }
         for (run, ids) in by_run {

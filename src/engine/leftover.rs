@@ -7,8 +7,8 @@ use super::call::{Identity, Subject};
 use super::plan::{Acting, Earlier, KnownSide, Phase, Plan, Planned};
 use super::report::Mode;
 
-/// A credential that an earlier run held: an old one that it had not revoked yet or did not prove
-/// dead, or a new one that was issued and not delivered. No place need hold it.
+/// A credential that an earlier run held: an old one that it had not revoked yet or left
+/// alive, or a new one that was issued and not delivered. No place need hold it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leftover {
     /// The credential it belongs to, `ROLE/NAME`.

@@ -81,12 +81,13 @@ impl State {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Old ones of these roles that no run has proved dead, as far as reports tell: the newest run
-    /// that had each in hand, and its id there.
+    /// Old ones of these roles that may live on, as far as reports tell: the newest run that had
+    /// each in hand, and its id there. Whose revocation was accepted and whose refusals only lack a
+    /// control is none of them, nor is one that ends by itself.
     ///
     /// # Errors
     /// What the disk brings.
-    pub(crate) fn not_proved_dead(
+    pub(crate) fn perhaps_alive(
         &self,
         roles: &[String],
     ) -> Result<Vec<(String, String)>, JournalError> {
@@ -94,7 +95,9 @@ impl State {
         // A restore has no old one in hand: it repeats what its contain said.
         let mut select = connection.prepare_cached(
             "SELECT run.run, run.roles, one.value ->> '$.id', one.value ->> '$.old.fingerprint',
-                    one.value ->> '$.old.verdict' IN ('dead', 'already-dead')
+                    coalesce(one.value ->> '$.old.verdict' IN ('alive', 'dying')
+                        OR one.value ->> '$.old.verdict' = 'unproven'
+                           AND one.value ->> '$.old.revoke' <> 'accepted', FALSE)
              FROM run, json_each(run.report, '$.credentials') AS one
              WHERE run.report IS NOT NULL AND json_valid(run.report) AND run.mode <> 'restore'
                AND one.value ->> '$.old.fingerprint' IS NOT NULL
@@ -103,10 +106,10 @@ impl State {
         let mut rows = select.query([])?;
         let (mut open, mut seen) = (Vec::new(), BTreeSet::new());
         while let Some(row) = rows.next()? {
-            let (of_run, dead): (String, bool) = (row.get(1)?, row.get(4)?);
+            let (of_run, alive): (String, bool) = (row.get(1)?, row.get(4)?);
             let of_run: Vec<String> = serde_json::from_str(&of_run).unwrap_or_default();
             let newest = seen.insert(row.get::<_, String>(3)?);
-            if newest && !dead && of_run.iter().any(|role| roles.contains(role)) {
+            if newest && alive && of_run.iter().any(|role| roles.contains(role)) {
                 open.push((row.get(0)?, row.get(2)?));
             }
         }
