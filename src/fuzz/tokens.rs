@@ -7,6 +7,7 @@ fn tokens(text: &[u8]) -> Vec<&[u8]> {
     while let Some(first) = text.get(at) {
         let rest = &text[at..];
         let length = match first {
+            _ if rest.starts_with(b"\xef\xbb\xbf") => 3,
             b'"' => string(rest),
             b'{' | b'}' | b'[' | b']' | b',' | b':' => 1,
             _ if is_blank(first) => rest.iter().take_while(|byte| is_blank(byte)).count(),
