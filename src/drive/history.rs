@@ -120,8 +120,8 @@ impl History {
         }
     }
 
-    /// Old ones that were alive for all anybody knows when their runs came to their end. Where a new
-    /// one was delivered since, no place holds them any more.
+    /// Old ones that were alive for all anybody knows when their runs came to their end. Where a
+    /// new one was delivered since, no place holds them any more.
     fn take_living(&mut self, state: &State, roles: &[String]) {
         let mut by_run: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (run, id) in state.perhaps_alive(roles).unwrap_or_default() {

@@ -31,8 +31,9 @@ pub(super) fn get(content: &[u8], key: &str) -> Result<Option<Secret>, Why> {
 /// one that holds the same value; in a line of its own at the end where none has it.
 ///
 /// # Errors
-/// As [`get`]; [`Reason::Unwritable`] with `not-representable` where another line, or this one, would
-/// be read otherwise: a quote that nobody closed may find its end in a new value, or lose it with an old.
+/// As [`get`]; [`Reason::Unwritable`] with `not-representable` where another line, or this one,
+/// would be read otherwise: a quote that nobody closed may find its end in a new value, or lose it
+/// with an old.
 pub(super) fn set(content: &[u8], key: &str, new: &[u8]) -> Result<Zeroizing<Vec<u8>>, Why> {
     let now = get(content, key)?;
     let is_old = |entry: &Entry| {

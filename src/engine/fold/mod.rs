@@ -152,11 +152,15 @@ impl Run {
         warnings
     }
 
-    /// What the files of several roles hold is told once.
+    /// What the files of several roles hold is told once; a copy of what the run has in hand, which
+    /// may not have been read yet when it was found, is not told at all.
     fn unlisted(&self) -> Vec<Unlisted> {
+        let sides = self.machines.iter().flat_map(|machine| [&machine.old, &machine.new]);
+        let sides = sides.chain(self.actors.iter().map(|actor| &actor.side));
+        let in_hand: BTreeSet<&str> = sides.map(|side| side.fingerprint.as_str()).collect();
         let mut all: Vec<Unlisted> = Vec::new();
         for found in self.roles.iter().flat_map(|role| &role.scanned.unlisted) {
-            if !all.contains(found) {
+            if !all.contains(found) && !in_hand.contains(found.fingerprint.as_str()) {
                 all.push(found.clone());
             }
         }
