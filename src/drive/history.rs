@@ -59,6 +59,20 @@ impl Past {
     }
 }
 
+/// Earlier runs, each read and replayed once: one may be the last of several roles, and have left
+/// something alive besides.
+struct Pasts<'a> {
+    state: &'a State,
+    read: BTreeMap<String, Option<Past>>,
+}
+
+impl Pasts<'_> {
+    fn of(&mut self, run: &str) -> Option<&Past> {
+        let read = self.read.entry(run.to_owned());
+        read.or_insert_with(|| Past::read(self.state, run)).as_ref()
+    }
+}
+
 impl History {
     /// What is known of these roles, for a new run of this mode. What cannot be read is not known.
     pub fn of(state: &State, mode: Mode, roles: &[String]) -> Self {
@@ -67,20 +81,21 @@ impl History {
             Mode::Restore => &["contain", "revoke-only", "restore"],
             _ => &[],
         };
+        let mut pasts = Pasts { state, read: BTreeMap::new() };
         for role in roles {
             if state.contained(role).ok().flatten().is_some() {
                 history.contained.push(role.clone());
             }
             let Ok(Some(last)) = state.latest(role, modes) else { continue };
-            let Some(past) = Past::read(state, &last.run) else { continue };
+            let Some(past) = pasts.of(&last.run) else { continue };
             history.details.push((role.clone(), past.header.details.clone()));
             for (provider, handle) in issued(&past.run) {
                 history.issued.entry(provider).or_default().push(handle);
             }
-            let concerns = history.unseen(&past, role, roles);
-            history.adopt_some(&past, mode == Mode::Restore, &concerns);
+            let concerns = history.unseen(past, role, roles);
+            history.adopt_some(past, mode == Mode::Restore, &concerns);
             if mode.contains() && last.closed.is_some() {
-                history.take_held(&past, &concerns);
+                history.take_held(past, &concerns);
             }
         }
         for (provider, handle) in state.issued_handles().unwrap_or_default() {
@@ -88,7 +103,7 @@ impl History {
         }
         if mode.contains() {
             history.take_interrupted(state, roles);
-            history.take_living(state, roles);
+            history.take_living(&mut pasts, roles);
         }
         history
     }
@@ -122,17 +137,17 @@ impl History {
 
     /// Old ones that were alive for all anybody knows when their runs came to their end. Where a
     /// new one was delivered since, no place holds them any more.
-    fn take_living(&mut self, state: &State, roles: &[String]) {
+    fn take_living(&mut self, pasts: &mut Pasts<'_>, roles: &[String]) {
         let mut by_run: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (run, id) in state.perhaps_alive(roles).unwrap_or_default() {
+        for (run, id) in pasts.state.perhaps_alive(roles).unwrap_or_default() {
             by_run.entry(run).or_default().push(id);
         }
         for (run, ids) in by_run {
-            let Some(past) = Past::read(state, &run) else { continue };
+            let Some(past) = pasts.of(&run) else { continue };
             let mut facts = past.run.facts();
             for id in ids {
                 let Some(facts) = facts.remove(&id) else { continue };
-                self.leave_over(&past, &id, facts.old, facts.accepted_as);
+                self.leave_over(past, &id, facts.old, facts.accepted_as);
             }
         }
     }

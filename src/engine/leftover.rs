@@ -113,7 +113,7 @@ pub fn credential_of(id: &str) -> &str {
 }
 
 impl Planned {
-    /// What an interrupted run left of it, where that is all it is about.
+    /// What an earlier run left of it, where that is all it is about.
     pub(super) fn leftover(&self) -> Option<&KnownSide> {
         self.left_of?;
         self.earlier.as_ref()?.old.as_ref()

@@ -224,7 +224,7 @@ pub struct Planned {
     pub collateral: Vec<String>,
     /// Network segment.
     pub segment: String,
-    /// It is what an interrupted run left of this credential.
+    /// It is what an earlier run left of this credential.
     #[serde(default)]
     pub left_of: Option<Subject>,
     /// What an earlier run knows of it (restore, verify).

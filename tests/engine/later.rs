@@ -24,6 +24,14 @@ fn facts(sim: &mut Sim) -> std::collections::BTreeMap<String, Earlier> {
     facts
 }
 
+/// `rotate verify` of a run.
+fn verifying(mut sim: Sim) -> Sim {
+    let facts = facts(&mut sim);
+    let options = Options { run: "r2".to_owned(), ..Options::default() };
+    let plan = Plan::verify(sim.run.plan(), &facts, &options);
+    Sim::with(sim.server, plan)
+}
+
 fn later(mut sim: Sim, bench: Bench) -> (Sim, Bench) {
     let facts = facts(&mut sim);
     let bench = bench.options(|options| {
@@ -144,12 +152,9 @@ fn a_proof_that_took_too_long_is_finished_later() {
     assert!(sim.now < Time(61_000), "{} ms", sim.now.0);
     assert_eq!((sim.verdict("a"), report.exit_code), (Verdict::Dying, 3));
 
-    let facts = facts(&mut sim);
-    let plan = sim.run.plan().clone();
     sim.server.manners.flaps = false;
     sim.server.now = Time(1_400_000);
-    let options = Options { run: "r2".to_owned(), ..Options::default() };
-    let mut verify = Sim::with(sim.server, Plan::verify(&plan, &facts, &options));
+    let mut verify = verifying(sim);
     let report = verify.finish();
     assert_eq!((verify.verdict("a"), verify.verdict("b")), (Verdict::Dead, Verdict::Dead));
     assert_eq!((verify.first(Verb::Revoke, "a"), report.exit_code), (None, 0));
@@ -177,10 +182,7 @@ fn a_verify_of_what_is_dead_asks_nothing_and_says_it_again() {
     let bench = Bench::with(&["key"]);
     let mut sim = Sim::contain(&bench);
     sim.finish();
-    let facts = facts(&mut sim);
-    let options = Options { run: "r2".to_owned(), ..Options::default() };
-    let plan = Plan::verify(&sim.run.plan().clone(), &facts, &options);
-    let mut verify = Sim::with(sim.server, plan);
+    let mut verify = verifying(sim);
     verify.finish();
     assert_eq!((verify.verdict("a"), verify.times(Verb::Probe, "a").len()), (Verdict::Dead, 0));
 }
@@ -191,10 +193,7 @@ fn a_verify_says_of_what_was_delivered_that_it_was() {
     let mut sim = Sim::of(&bench, bench.contain_with(true));
     sim.server.manners.lies = true;
     let first = sim.finish();
-    let facts = facts(&mut sim);
-    let options = Options { run: "r2".to_owned(), ..Options::default() };
-    let plan = Plan::verify(&sim.run.plan().clone(), &facts, &options);
-    let mut verify = Sim::with(sim.server, plan);
+    let mut verify = verifying(sim);
     let report = verify.finish();
     assert_eq!(report.credentials[0].new.state, NewState::Delivered);
     assert_eq!(report.credentials[0].new.delivered, first.credentials[0].new.delivered);
@@ -207,10 +206,7 @@ fn a_verify_sees_that_one_lives_on() {
     let mut sim = Sim::contain(&bench);
     sim.server.manners.lies = true;
     sim.finish();
-    let facts = facts(&mut sim);
-    let options = Options { run: "r2".to_owned(), ..Options::default() };
-    let plan = Plan::verify(&sim.run.plan().clone(), &facts, &options);
-    let mut verify = Sim::with(sim.server, plan);
+    let mut verify = verifying(sim);
     let report = verify.finish();
     assert_eq!((verify.verdict("a"), report.exit_code), (Verdict::Alive, 4));
 }
@@ -224,11 +220,8 @@ fn a_verify_that_gets_no_answer_does_not_say_what_it_has_not_seen() {
         sim.until_event(sim.events.len() + 1);
     }
     assert_eq!(sim.verdict("a"), Verdict::Alive);
-    let facts = facts(&mut sim);
-    let options = Options { run: "r2".to_owned(), ..Options::default() };
-    let plan = Plan::verify(&sim.run.plan().clone(), &facts, &options);
     sim.server.manners.hangs = vec![Verb::Probe];
-    let mut verify = Sim::with(sim.server, plan);
+    let mut verify = verifying(sim);
     let report = verify.finish();
     assert_eq!((verify.verdict("a"), report.exit_code), (Verdict::Unproven, 3));
 }

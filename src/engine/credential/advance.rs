@@ -52,7 +52,7 @@ impl Machine {
         self.leave();
     }
 
-    /// What an interrupted run left may stand in its place all the same, and is ended there. Until
+    /// What an earlier run left may stand in its place all the same, and is ended there. Until
     /// the place was read nobody knows: it waits as long as for a look, and no kill waits longer.
     fn is_in_its_place(&mut self, scene: &Scene<'_>) -> bool {
         let of = scene.planned.left_of.filter(|_| !self.closed && self.at == 0);

@@ -13,7 +13,7 @@ impl Machine {
         let mut machine = Self { missing, ..Self::default() };
         machine.old.handle.clone_from(&planned.handle);
         let goes_on = matches!(mode, Mode::Restore | Mode::Verify);
-        // What an interrupted run left is in no place: its journal had it.
+        // What an earlier run left is in no place: its journal had it.
         if let Some(old) = planned.leftover().filter(|_| mode.contains()) {
             let earlier = planned.earlier.as_ref();
             machine.old = side(old);

@@ -155,12 +155,13 @@ impl Run {
     /// What the files of several roles hold is told once; a copy of what the run has in hand, which
     /// may not have been read yet when it was found, is not told at all.
     fn unlisted(&self) -> Vec<Unlisted> {
-        let sides = self.machines.iter().flat_map(|machine| [&machine.old, &machine.new]);
-        let sides = sides.chain(self.actors.iter().map(|actor| &actor.side));
-        let in_hand: BTreeSet<&str> = sides.map(|side| side.fingerprint.as_str()).collect();
+        let of_machines = self.machines.iter().flat_map(|machine| [&machine.old, &machine.new]);
+        let sides = of_machines.chain(self.actors.iter().map(|actor| &actor.side));
+        let in_hand =
+            |found: &Unlisted| sides.clone().any(|side| side.fingerprint == found.fingerprint);
         let mut all: Vec<Unlisted> = Vec::new();
         for found in self.roles.iter().flat_map(|role| &role.scanned.unlisted) {
-            if !all.contains(found) && !in_hand.contains(found.fingerprint.as_str()) {
+            if !all.contains(found) && !in_hand(found) {
                 all.push(found.clone());
             }
         }
@@ -185,7 +186,7 @@ impl Run {
 }
 
 impl Run {
-    /// What an interrupted run left is told of once: where its place still holds it, there.
+    /// What an earlier run left is told of once: where its place still holds it, there.
     fn stands_elsewhere(&self, planned: &Planned) -> bool {
         let Some(left) = planned.leftover() else { return false };
         let of = planned.left_of.and_then(|of| self.machines.get(of.0 as usize));

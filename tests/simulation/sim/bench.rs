@@ -145,29 +145,27 @@ pub(crate) fn sites(scenario: &Scenario) -> (Vec<Site>, Vec<(String, String)>) {
         .collect();
     let mut places = Vec::new();
     let then = || (0, "2026-10-01T00:00:00Z".to_owned());
-    let mut put = |site: &mut Site, place: String, kind: &str, owner: &str| {
+    let mut put = |site: &mut Site, at: &[String], kind: &str, owner: &str| {
         let secret = site.make(kind, owner, By::Before, None, then(), None).secret.clone();
         if matches!(kind, "parent" | "password") {
             site.sessions.insert(secret.clone());
         }
-        places.push((place, secret));
+        places.extend(at.iter().map(|place| (place.clone(), secret.clone())));
     };
     for (number, site) in sites.iter_mut().enumerate() {
-        put(site, format!("env:ROOT{number}"), "root", &format!("root{number}"));
+        put(site, &[format!("env:ROOT{number}")], "root", &format!("root{number}"));
     }
     if scenario.burned_admin {
-        put(&mut sites[0], format!("dotenv:{ITS_FILE}#boss"), "root", "boss");
+        put(&mut sites[0], &[format!("dotenv:{ITS_FILE}#boss")], "root", "boss");
     }
     for (number, one) in scenario.credentials.iter().enumerate() {
         let role = if one.shared { "desk" } else { ROLE };
         let owner = team(one).unwrap_or_else(|| name(number));
-        let place = format!("dotenv:/srv/{role}/.env#{}", name(number));
-        put(&mut sites[one.site], place, one.kind, &owner);
-    }
-    for (number, _) in (0..).zip(&scenario.credentials).filter(|(_, one)| one.shared) {
-        let desk = format!("dotenv:/srv/desk/.env#{}", name(number));
-        let secret = places.iter().find(|(place, _)| *place == desk).map(|(_, it)| it.clone());
-        places.extend(secret.map(|it| (format!("dotenv:{ITS_FILE}#{}", name(number)), it)));
+        let mut at = vec![format!("dotenv:/srv/{role}/.env#{}", name(number))];
+        if one.shared {
+            at.push(format!("dotenv:{ITS_FILE}#{}", name(number)));
+        }
+        put(&mut sites[one.site], &at, one.kind, &owner);
     }
     (sites, places)
 }
