@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::record::JournalError;
@@ -168,6 +169,8 @@ fn tables(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    // Otherwise SQLite parses a cached statement again for every new value that is bound to it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // What is forgotten is overwritten, not only unlinked.
@@ -225,6 +228,24 @@ mod tests {
             assert_eq!(pragma("synchronous"), "Integer(2)");
             assert_eq!(pragma("secure_delete"), "Integer(1)");
             assert_eq!(pragma("busy_timeout"), "Integer(2000)");
+        }
+    }
+
+    /// With what the planner could guess from a value, each new value would cost a parse.
+    #[test]
+    fn a_cached_statement_is_parsed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(&dir.path().join("journal.sqlite")).unwrap();
+        let connection = database.lock();
+        let ask = "SELECT n, message FROM inbox WHERE run = ?1 AND n > ?2 ORDER BY n";
+        for n in 0..3 {
+            let mut select = connection.prepare_cached(ask).unwrap();
+            let found: Vec<i64> = select
+                .query_map(rusqlite::params!["r1", n], |row| row.get(0))
+                .and_then(Iterator::collect)
+                .unwrap();
+            assert!(found.is_empty());
+            assert_eq!(select.get_status(rusqlite::StatementStatus::RePrepare), 0);
         }
     }
 

@@ -16,6 +16,7 @@ use rotate::engine::run::Run;
 use rotate::inventory::Mark;
 use rotate::journal::{Header, Holder, Journal, LockError, Message, RoleLock, State};
 use rotate::world::World as _;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -73,6 +74,8 @@ impl Lab {
         let state = State::open(&dir.path().join("state")).expect("a state directory");
         let disk = Connection::open(dir.path().join("state/journal.sqlite")).expect("its journal");
         disk.busy_timeout(Duration::from_secs(5)).expect("a time");
+        // Or every record that is read costs a parse of the statement.
+        disk.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).expect("as shipped");
         Self { state, disk, _dir: dir }
     }
 
