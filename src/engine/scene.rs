@@ -12,7 +12,7 @@ use super::queue::Lane;
 use super::report::{Mode, Revoke};
 use super::search::Scanned;
 use super::sweep::Lists;
-use super::verdict::Sight;
+use super::verdict::{Before, Sight};
 
 /// A credential that acts without being rotated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,6 +100,8 @@ pub(super) struct Around {
     pub(super) group_broken: bool,
     /// This one dies with another whose revocation is still to come.
     pub(super) leader_is_to_revoke: bool,
+    /// Of those that die together, some are still to be revoked.
+    pub(super) group_is_to_revoke: bool,
 }
 
 /// The view of one machine.
@@ -350,7 +352,8 @@ impl Scene<'_> {
         self.planned.leader.and_then(|at| self.machines.get(at.0 as usize))
     }
 
-    /// Whether the leader was revoked, and in a way that kills as wide as the kind says.
+    /// Whether the leader was revoked, and in a way that kills as wide as the kind says. Of one
+    /// that was refused before, nobody knows what its revocation still ended.
     pub(super) fn died_with(&self, leader: &Machine) -> bool {
         let kind = self
             .planned
@@ -360,7 +363,9 @@ impl Scene<'_> {
         let Some((kind, way)) = kind.zip(leader.revoked_way) else { return false };
         let way = kind.can.ways(Verb::Revoke).get(usize::from(way));
         let blast = way.map_or(&kind.can.blast, |way| kind.can.blast_of(way));
-        leader.revoke == Revoke::Accepted && blast.kills >= self.kind.can.blast.kills
+        leader.revoke == Revoke::Accepted
+            && leader.before != Some(Before::Refused)
+            && blast.kills >= self.kind.can.blast.kills
     }
 
     /// Whether this kind's list shows the label that was given.

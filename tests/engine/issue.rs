@@ -222,3 +222,28 @@ fn nobody_is_asked_before_a_revocation_that_would_end_the_new_one_has_come_home(
         assert!(asked.since(revoked.unwrap()) > 4_000, "{name}\n{}", sim.told());
     }
 }
+
+/// What is revoked when it is dead already ends nothing: each of its group is revoked by itself,
+/// and before anything new is made that this would end.
+#[test]
+fn the_first_of_a_group_was_dead_before() {
+    let text = format!(
+        "[role.mail]\n{}{}{}",
+        entry("mail", "a", "grant", "vars = { team = \"t1\" }"),
+        entry("mail", "b", "grant", "vars = { team = \"t1\" }"),
+        entry("mail", "c", "grant", "vars = { team = \"t1\" }")
+    );
+    let mut sim = Sim::contain(&Bench::of(&text));
+    sim.server.manners.slow = Some(("grant", Verb::Revoke, 3_000));
+    sim.server.kill(sim.old("a"));
+    let report = sim.finish();
+    assert_ne!(sim.verdict("a"), Verdict::Alive);
+    for name in ["b", "c"] {
+        assert_eq!(sim.verdict(name), Verdict::Dead, "{name}\n{}", sim.told());
+    }
+    let revoked = ["a", "b", "c"].map(|name| sim.first(Verb::Revoke, name).unwrap());
+    let asked = ["a", "b", "c"].map(|name| sim.first(Verb::Issue, name).unwrap());
+    let (last, first) = (revoked.iter().max().unwrap(), asked.iter().min().unwrap());
+    assert!(first.since(*last) >= 3_000, "{}", sim.told());
+    assert!(report.credentials.iter().all(|one| one.new.state == NewState::Held));
+}

@@ -78,6 +78,11 @@ impl Machine {
     /// has to be sent again would. Half the patience is for that, the other half for the issue.
     fn awaits_the_end(&mut self, scene: &Scene<'_>) -> bool {
         let can = &scene.kind.can;
+        let end = self.since.plus(can.proof.give_up_ms / 2);
+        if can.order == Order::RevokeFirst && scene.around.group_is_to_revoke && scene.now < end {
+            self.wake_by(end);
+            return true;
+        }
         let looks = self.revoke == Revoke::Accepted && scene.uses_old(self) && !self.proof_over;
         // Only a person's answer is waited for with the proof already under way.
         if can.order != Order::RevokeFirst || !looks || !scene.asks_a_person() {
@@ -88,7 +93,6 @@ impl Machine {
             self.revoke_alone(scene);
             return true;
         }
-        let end = self.since.plus(can.proof.give_up_ms / 2);
         let refused = matches!(now, Some(Now::Refused | Now::RefusedForHold { .. }));
         if refused || scene.now >= end {
             return false;

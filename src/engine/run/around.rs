@@ -29,6 +29,10 @@ struct Counts {
     holds: bool,
     /// Followers for which that holds.
     held_by: u32,
+    /// Its revocation is still to come.
+    dies: bool,
+    /// Of its group, itself among them, those for which that holds (at the leader).
+    dying: u32,
     /// It, or one of its group (at the leader), cannot be replaced.
     broken: bool,
     /// Admins and clients of the run that it needs.
@@ -65,7 +69,13 @@ impl Tally {
             if let Some(leader) = planned.leader.and_then(|it| each.get_mut(it.0 as usize)) {
                 leader.held_by += 1;
             }
+            let dies = planned.phases.contains(&Phase::Revoke);
+            let first = planned.leader.unwrap_or(number);
+            if let Some(first) = each.get_mut(first.0 as usize) {
+                first.dying += u32::from(dies);
+            }
             if let Some(counts) = each.get_mut(number.0 as usize) {
+                counts.dies = dies;
                 counts.needs = true;
                 counts.holds = planned.leader.is_some();
                 counts.users_of = of_run;
@@ -102,11 +112,13 @@ impl Run {
         let leader = planned.leader.and_then(|leader| {
             Some((self.machines.get(leader.0 as usize)?, self.plan.planned(leader)?))
         });
+        let group = counts(planned.leader.unwrap_or(subject));
         Around {
             needed: own.is_some_and(|own| own.needed_by > 0),
             in_use: own.is_some_and(|own| own.in_use > 0),
             group_pending: own.is_some_and(|own| own.held_by > 0),
-            group_broken: counts(planned.leader.unwrap_or(subject)).is_some_and(|it| it.broken),
+            group_is_to_revoke: group.is_some_and(|it| it.dying > 0),
+            group_broken: group.is_some_and(|it| it.broken),
             leader_is_to_revoke: leader
                 .is_some_and(|(machine, planned)| is_to_revoke(machine, planned)),
         }
@@ -121,14 +133,16 @@ impl Run {
         };
         let needs = still_needs(machine, planned);
         let holds = planned.leader.is_some() && holds_up(machine, planned, self.plan.mode);
+        let dies = is_to_revoke(machine, planned);
         let broken = machine.stopped_before_revoke.is_some();
         let leader = planned.leader;
         // One that a person's stop has closed is not through: a resume brings it here.
         let arrived = machine.ready_to_sweep || (machine.closed && !self.stopping);
         let Some(counts) = self.tally.each.get_mut(index) else { return };
-        let (needed, held) = (counts.needs, counts.holds);
+        let (needed, held, died) = (counts.needs, counts.holds, counts.dies);
         counts.needs = needs;
         counts.holds = holds;
+        counts.dies = dies;
         counts.broken |= broken;
         self.dirty.extend(counts.users.iter().copied());
         if needed != needs {
@@ -153,6 +167,16 @@ impl Run {
             }
             if breaks {
                 self.dirty.extend(self.lists.followers(leader).iter().copied());
+            }
+        }
+        let first = leader.unwrap_or(changed);
+        if died != dies
+            && let Some(group) = self.tally.each.get_mut(first.0 as usize)
+        {
+            group.dying = count(group.dying, dies);
+            if group.dying == 0 {
+                self.dirty.insert(first);
+                self.dirty.extend(self.lists.followers(first).iter().copied());
             }
         }
         self.dirty.extend(self.lists.followers(changed).iter().copied());

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use rotate::engine::call::{Subject, Verb};
-use rotate::engine::capability::Order;
 use rotate::engine::plan::{Phase, Plan};
 use rotate::engine::report::{Mode, NewState, Report, StrangerState, Verdict};
 use rotate::journal::Journal;
@@ -209,10 +208,7 @@ pub(crate) fn of_second(story: &Story<'_>) {
             continue;
         };
         let kind = CAPABILITIES.providers.get("p0").and_then(|provider| provider.kinds.get(&kind));
-        // Where a revocation takes a new one along, one that lives on is told instead.
-        let can = kind.is_some_and(|kind| {
-            !kind.ways(Verb::Revoke).is_empty() && kind.order != Order::RevokeFirst
-        });
+        let can = kind.is_some_and(|kind| !kind.ways(Verb::Revoke).is_empty());
         // Whose admin burned with the first is a person's to end.
         let helpless = story.scenario.burned_admin && site == 0;
         if can && !lies && !helpless && inner.lives(old) {
