@@ -44,6 +44,8 @@ pub(crate) fn mariadb() -> Option<Mariadb> {
         if let Some(libraries) = &libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }
+        // At its start it removes from there what another one is using.
+        command.env("TMPDIR", folder.path());
         command.current_dir(folder.path()).stdin(Stdio::null());
         command
     };
