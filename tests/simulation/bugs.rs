@@ -36,19 +36,22 @@ fn bug(path: PathBuf) -> Bug {
     }
 }
 
-/// A copy of what is built, where a patch can be applied.
-fn copy() -> tempfile::TempDir {
+/// A copy of what is built, where a patch can be applied. It has the same place every time: each
+/// new one would leave a build of its own behind.
+fn copy(name: &str) -> PathBuf {
     let from = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir(&dir).unwrap();
     let of_the_build = ["Cargo.toml", "Cargo.lock", "src", "providers", "schema"];
     let of_its_targets = ["examples", "benches", "tests"];
     for part in of_the_build.into_iter().chain(of_its_targets) {
-        let done = Command::new("cp").arg("-r").arg(from.join(part)).arg(dir.path()).status();
+        let done = Command::new("cp").arg("-r").arg(from.join(part)).arg(&dir).status();
         assert!(done.unwrap().success(), "{part} is copied");
     }
-    let _ = fs::remove_dir_all(dir.path().join("tests/.cache"));
+    let _ = fs::remove_dir_all(dir.join("tests/.cache"));
     for example in ["inventory.example.toml", "README.md"] {
-        let _ = fs::copy(from.join(example), dir.path().join(example));
+        let _ = fs::copy(from.join(example), dir.join(example));
     }
     dir
 }
@@ -63,9 +66,9 @@ fn patch(dir: &Path, bug: &Bug, more: &[&str]) -> Output {
 fn at_least_twelve_and_each_applies() {
     let bugs = bugs();
     assert!(bugs.len() >= 12, "{}", bugs.len());
-    let dir = copy();
+    let dir = copy("applied");
     for bug in &bugs {
-        let applied = patch(dir.path(), bug, &["--check"]);
+        let applied = patch(&dir, bug, &["--check"]);
         let said = String::from_utf8_lossy(&applied.stderr);
         assert!(applied.status.success(), "{}: {said}", bug.name);
     }
@@ -75,25 +78,27 @@ fn at_least_twelve_and_each_applies() {
 #[test]
 fn each_is_found_within_its_seeds() {
     let all = std::env::var("ROTATE_BUGS").is_ok_and(|asked| asked == "all");
-    let dir = copy();
+    let dir = copy("played");
     for bug in bugs().iter().take(if all { usize::MAX } else { 1 }) {
-        assert!(patch(dir.path(), bug, &[]).status.success(), "{}", bug.name);
-        let found = played(dir.path(), bug.seeds);
+        assert!(patch(&dir, bug, &[]).status.success(), "{}", bug.name);
+        let found = played(&dir, bug.seeds);
         let said = String::from_utf8_lossy(&found.stderr);
         let first = said.lines().find(|line| line.starts_with("seed "));
         println!("{}: {}", bug.name, first.unwrap_or("not found"));
         let by = |invariant: &String| first.is_some_and(|line| line.contains(invariant.as_str()));
         assert!(bug.invariants.iter().any(by), "{}: {said}", bug.name);
-        assert!(patch(dir.path(), bug, &["--reverse"]).status.success(), "{}", bug.name);
+        assert!(patch(&dir, bug, &["--reverse"]).status.success(), "{}", bug.name);
     }
 }
 
-/// The copy's own simulation, built beside everything that was built before.
+/// The copy's own simulation, built beside everything that was built before. Built quickly: it is
+/// played for a few seeds.
 fn played(dir: &Path, seeds: u64) -> Output {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut run = Command::new(cargo);
-    run.args(["run", "--quiet", "--offline", "--example", "simulate", "--"]);
+    run.args(["run", "--quiet", "--offline", "--config", "profile.dev.package.rotate.opt-level=0"]);
+    run.args(["--example", "simulate", "--"]);
     run.args(["--from", "1", "--seeds", &seeds.to_string()]);
     run.env("CARGO_TARGET_DIR", target).current_dir(dir).output().unwrap()
 }
