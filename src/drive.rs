@@ -318,7 +318,12 @@ impl<'w> Driver<'w> {
             // Before what could not be written: nothing may be made because of that.
             let begun = !matches!(event.what, What::Started);
             if begun && self.journal_lost && !self.run.lost_its_journal() {
-                self.believe(at, Event { wall, what: What::Told(Told::JournalLost) })?;
+                let told = Event { wall, what: What::Told(Told::JournalLost) };
+                match event.what {
+                    // Nothing is called yet: what was under way is asked again with what follows.
+                    What::Resumed => self.run.handle(at, told)?,
+                    _ => self.believe(at, told)?,
+                }
             }
             if self.journal_lost {
                 lose_new(&mut event, &mut brought);

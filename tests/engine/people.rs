@@ -90,6 +90,27 @@ fn a_person_who_is_wrong_is_not_believed() {
     assert_eq!(sim.verdict("a"), Verdict::Alive);
 }
 
+/// Said of one that a stop has interrupted, it makes no new one: what dies with it waits for that
+/// as before.
+#[test]
+fn done_by_hand_replaces_nothing() {
+    let team = "vars = { team = \"t1\" }";
+    let text = "[role.mail]\n".to_owned()
+        + &entry("mail", "a", "team-key", team)
+        + &entry("mail", "b", "team-key", team);
+    let mut sim = Sim::rehearse(&Bench::of(&text));
+    sim.server.manners.kills_team = true;
+    sim.server.manners.slow = Some(("team-key", Verb::Issue, 3_000));
+    sim.until(Time(1_000));
+    sim.tell(Told::Stop);
+    let subject = sim.subject("b");
+    sim.tell(Told::HandDone(subject));
+    sim.crash();
+    sim.finish();
+    let delivered = sim.deliveries();
+    assert_eq!(delivered, 2, "{}", sim.told());
+}
+
 #[test]
 fn a_wait_that_is_over_leaves_with_what_is_known() {
     let bench = Bench::with(&["key"]).options(|options| options.wait_ms = Some(20_000));

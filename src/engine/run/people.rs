@@ -77,7 +77,8 @@ impl Run {
         }
     }
 
-    /// A person says that it is done: prove it again from the beginning.
+    /// A person says that it is done: prove it again from the beginning. One that was stopped
+    /// before that goes on from where it was: its new one is not made by anybody's word.
     pub(super) fn hand_done(&mut self, subject: Subject) {
         let (now, wall) = (self.now, self.wall);
         let Some(planned) = self.plan.credentials.get(subject.0 as usize) else { return };
@@ -89,12 +90,15 @@ impl Run {
         machine.revoke = Revoke::Accepted;
         machine.revoked = Some((now, wall));
         machine.prove_again(now);
-        if usize::from(machine.at) > at || machine.closed {
+        let beyond = usize::from(machine.at) > at;
+        if beyond || machine.closed {
             if machine.closed {
                 self.open += 1;
             }
             machine.closed = false;
-            machine.at = u16::try_from(at).unwrap_or(u16::MAX);
+            if beyond {
+                machine.at = u16::try_from(at).unwrap_or(u16::MAX);
+            }
             machine.epoch += 1;
             machine.since = now;
             machine.steps = Steps::default();

@@ -27,6 +27,8 @@ pub(crate) struct Watch {
     pub(crate) kills: BTreeMap<Subject, Ms>,
     /// The bytes of each old one, by `ROLE/NAME`.
     pub(crate) olds: BTreeMap<String, String>,
+    /// Those of earlier runs: a call of theirs may arrive late.
+    earlier: BTreeSet<String>,
     plan: Option<Plan>,
     /// How much longer one write may take than another.
     pub(crate) jitter: Ms,
@@ -50,7 +52,7 @@ impl Watch {
     pub(crate) fn new_run(&mut self, olds: BTreeMap<String, String>) {
         self.lost.clear();
         self.kills.clear();
-        self.olds = olds;
+        self.earlier.extend(std::mem::replace(&mut self.olds, olds).into_values());
     }
 
     pub(crate) fn broken(&mut self, invariant: &str, seen: impl FnOnce() -> String) {
@@ -132,7 +134,8 @@ impl Watch {
 
     /// A provider ends a key because a call said so.
     pub(crate) fn ends(&mut self, key: &Key, named: bool) {
-        let ours = self.olds.values().any(|old| *old == key.secret);
+        let ours =
+            self.earlier.contains(&key.secret) || self.olds.values().any(|old| *old == key.secret);
         let fine = match key.by {
             By::Us => true,
             By::Before => ours,
