@@ -73,10 +73,10 @@ impl Machine {
         }
     }
 
-    /// Where a revocation takes the new one with it, nothing new is made before the last one of the
-    /// group is revoked and the old one is seen refused: a revocation that is still on its way may
-    /// end what is made meanwhile, and one that has to be sent again would. Half the patience is for
-    /// that, the other half for the issue.
+    /// Where a revocation takes the new one with it, nothing new is made before the last one of
+    /// the group is revoked and the old one is seen refused: a revocation that is still on its way
+    /// may end what is made meanwhile, and one that has to be sent again would. Half the patience
+    /// is for that, the other half for the issue.
     fn awaits_the_end(&mut self, scene: &Scene<'_>) -> bool {
         let can = &scene.kind.can;
         let end = self.since.plus(can.proof.give_up_ms / 2);
