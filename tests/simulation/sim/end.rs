@@ -65,18 +65,22 @@ fn no_orphan(inner: &mut Inner, report: &Report, held: &BTreeSet<String>) {
             orphans.chain(strangers).chain(one.new.handle.as_deref())
         })
         .collect();
-    // A list that could not be read is left to a person, who reads our labels there.
-    let words = ["lost", "unrecognised"];
     let told = report.credentials.iter().any(|one| {
         let perhaps = one.new.why.as_ref().is_some_and(|why| why.contains("perhaps issued"));
-        let mut todo = one.todo.iter();
         perhaps
-            || todo.any(|todo| {
-                todo.action.contains("rotate-") || words.iter().any(|it| todo.what.contains(it))
-            })
+            || one
+                .todo
+                .iter()
+                .any(|todo| todo.action.contains("rotate-") || todo.what.contains("lost"))
     });
+    // Whoever is told to read a provider's list by hand reads our labels there.
+    let by_hand = |site: usize| {
+        let mut there = report.credentials.iter().filter(|one| site_of(&one.provider) == site);
+        there.any(|one| one.todo.iter().any(|todo| todo.action.contains("read it by hand")))
+    };
     let placed: BTreeSet<&String> = inner.places.values().collect();
-    let lost = inner.sites.iter().flat_map(|site| &site.keys).find(|key| {
+    let sites = inner.sites.iter().enumerate().filter(|(site, _)| !by_hand(*site));
+    let lost = sites.flat_map(|(_, site)| &site.keys).find(|key| {
         key.by == By::Us
             && key.lives(now)
             && key.revoked.is_none()
