@@ -412,6 +412,11 @@ impl Way {
     pub fn new(steps: Vec<StepCapability>, seen: Seen) -> Self {
         Self { steps, seen, privilege: None, blast: None, person: false, batch: false }
     }
+
+    /// Whether one of its calls names what it is about by the provider's id.
+    pub(super) fn needs_handle(&self) -> bool {
+        self.steps.iter().any(|step| step.needs.iter().any(|name| name == "handle"))
+    }
 }
 
 impl ProviderCapability {

@@ -32,7 +32,7 @@ impl Scene<'_> {
             name == "handle" || self.planned.vars.contains_key(name) || taken.contains_key(name)
         };
         let fits = |way: &Way| {
-            way.steps.iter().any(|step| step.needs.iter().any(|name| name == "handle"))
+            way.needs_handle()
                 && way
                     .steps
                     .iter()

@@ -128,6 +128,26 @@ fn a_wait_that_is_over_leaves_with_what_is_known() {
     assert_eq!(sim.verdict("a"), Verdict::Dead);
 }
 
+/// What is under way may change something and is waited for; what is said meanwhile begins nothing.
+#[test]
+fn said_done_while_a_run_is_leaving_it_leaves_and_proves_it_when_it_is_taken_up() {
+    let bench = Bench::with(&["key"]).options(|options| options.wait_ms = Some(15_000));
+    let mut sim = Sim::contain(&bench);
+    sim.server.manners.hangs = vec![Verb::Issue];
+    sim.until(Time(18_000));
+    assert!(!sim.run.is_done());
+    let subject = sim.subject("a");
+    sim.tell(Told::HandDone(subject));
+    sim.finish();
+    assert!(sim.now < Time(21_000), "{} ms", sim.now.0);
+    sim.server.manners.hangs.clear();
+    for _ in 0..3 {
+        sim.crash();
+        sim.finish();
+    }
+    assert_eq!(sim.verdict("a"), Verdict::Dead, "{}", sim.told());
+}
+
 #[test]
 fn a_lost_journal_stops_what_makes_and_nothing_that_kills() {
     for ms in (0..400).step_by(20) {

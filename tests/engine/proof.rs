@@ -2,7 +2,7 @@
 
 use rotate::engine::call::{Answer, Identity, Liveness, Time, Told, Values, Verb, What};
 use rotate::engine::capability::{Lifetime, Rate};
-use rotate::engine::report::{MadeUp, Revoke, Verdict};
+use rotate::engine::report::{MadeUp, NewState, Revoke, Verdict};
 
 use crate::bench::{Bench, entry};
 use crate::server::Manners;
@@ -155,6 +155,36 @@ fn an_outage_in_the_middle_is_no_death() {
         let sim = contained(Manners { lies: true, outage, ..Manners::default() });
         assert_eq!(sim.verdict("a"), Verdict::Alive, "{from}..{to}");
     }
+}
+
+#[test]
+fn a_new_one_that_was_accepted_and_is_refused_later_is_not_said_to_be_held() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.until(Time(5_000));
+    assert_eq!(sim.report().credentials[0].new.state, NewState::Held);
+    let new = sim.server.keys.last().unwrap().secret;
+    sim.server.kill(new);
+    let report = sim.finish();
+    let one = &report.credentials[0].new;
+    let why = Some("accepted at first, and refused when it was last used");
+    assert_eq!((one.state, one.why.as_deref()), (NewState::Unproven, why));
+    assert_eq!(report.exit_code, 3);
+}
+
+#[test]
+fn what_a_lost_revocation_by_the_same_handle_may_have_hit_is_used_once_more() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.server.manners.reuses_handles = true;
+    sim.server.manners.lose_revokes = 1;
+    sim.server.manners.lag = 21_000;
+    sim.until(Time(45_000));
+    assert_eq!((sim.verdict("a"), sim.run.is_done()), (Verdict::Dead, false), "{}", sim.told());
+    // It arrives.
+    let new = sim.server.keys.last().unwrap().secret;
+    sim.server.kill(new);
+    let report = sim.finish();
+    assert_eq!(report.credentials[0].new.state, NewState::Unproven);
+    assert_eq!(report.exit_code, 3);
 }
 
 #[test]

@@ -125,6 +125,7 @@ impl Machine {
             (Purpose::ProbeNew(_), Answer::Saw(Liveness::Alive(who), values)) => {
                 self.new.learn(&values);
                 self.new_identity = Some(who);
+                self.new_used = Some((scene.now, true));
             }
             (
                 Purpose::ProbeOld(_),

@@ -163,10 +163,9 @@ impl Machine {
             self.wake_by(self.finds.next);
             return;
         }
-        let needed = [Verb::Revoke, Verb::Evict, Verb::Finish, Verb::Roll].iter().any(|verb| {
-            let mut steps = scene.ways(*verb).iter().flat_map(|way| &way.steps);
-            steps.any(|step| step.needs.iter().any(|name| name == "handle"))
-        });
+        let needed = [Verb::Revoke, Verb::Evict, Verb::Finish, Verb::Roll]
+            .iter()
+            .any(|verb| scene.ways(*verb).iter().any(Way::needs_handle));
         if !needed || (self.read.settled() && self.old.handle.is_some()) {
             self.find = Try::Done;
             return;
@@ -283,14 +282,12 @@ impl Machine {
     /// matter of what may be claimed, and is asked again like everything that a kill needs.
     fn kill_needs_look(&self, scene: &Scene<'_>) -> bool {
         let takes = |step: &StepCapability| step.takes.iter().any(|name| name == "handle");
-        let needs = |step: &StepCapability| step.needs.iter().any(|name| name == "handle");
-        let any = |way: &Way, is: &dyn Fn(&StepCapability) -> bool| way.steps.iter().any(is);
         let ways = scene.ways(Verb::Revoke);
         self.old.handle.is_none()
             && self.revoke == Revoke::None
-            && scene.probe().is_some_and(|way| any(way, &takes))
+            && scene.probe().is_some_and(|way| way.steps.iter().any(takes))
             && !ways.is_empty()
-            && ways.iter().all(|way| any(way, &needs))
+            && ways.iter().all(Way::needs_handle)
     }
 
     /// What a probe tells of the handle stands above the inventory's word, and below the value's

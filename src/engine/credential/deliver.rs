@@ -1,14 +1,17 @@
 //! The new one: used until it is accepted, then written to its places.
 
 use super::advance::Flow;
-use super::issue::FIRST_MS;
+use super::issue::{FIRST_MS, SETTLE_MS};
 use super::{Layers, Machine, Purpose, Try, liveness};
-use crate::engine::call::{Answer, Fault, Liveness, NotPlaced, Placed, Reason, Verb, Why};
+use crate::engine::call::{Answer, Fault, Liveness, NotPlaced, Placed, Reason, Time, Verb, Why};
 use crate::engine::queue::Lane;
 use crate::engine::scene::{Ready, Scene, Want};
 
 /// How often a delivery is tried whose outcome is not known: it compares before it writes.
 const DELIVERIES: u32 = 5;
+
+/// How often it is used once more at the end without a clear answer.
+const AGAIN: u32 = 3;
 
 impl Machine {
     pub(super) fn prove_new(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
@@ -24,12 +27,32 @@ impl Machine {
             return Flow::Next;
         }
         self.wake_by(end);
-        if self.steps.asked {
-            return Flow::Wait;
+        self.use_new(scene, wants, self.steps.next);
+        Flow::Wait
+    }
+
+    /// A revocation by the handle that the new one has too was lost on its way, and may have ended
+    /// the new one when it arrived: that is used once more afterwards; true while that is under way.
+    pub(super) fn uses_new_again(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> bool {
+        let same = self.new.handle.is_some() && self.new.handle == self.old.handle;
+        let proved = same && self.has_new() && self.new_identity.is_some();
+        let lost = self.revoke_lost_at.filter(|_| proved && scene.probe().is_some());
+        let Some(settled) = lost.map(|at| at.plus(SETTLE_MS)) else { return false };
+        let used = self.new_used.is_some_and(|(at, _)| at >= settled);
+        if used || self.steps.failures >= AGAIN {
+            return false;
         }
-        if scene.now < self.steps.next {
-            self.wake_by(self.steps.next);
-            return Flow::Wait;
+        self.use_new(scene, wants, settled.max(self.steps.next));
+        true
+    }
+
+    fn use_new(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>, due: Time) {
+        if self.steps.asked {
+            return;
+        }
+        if scene.now < due {
+            self.wake_by(due);
+            return;
         }
         self.steps.asked = true;
         if self.new_layers.next == 0 {
@@ -37,7 +60,6 @@ impl Machine {
         }
         let purpose = Purpose::ProbeNew(self.new_layers.next);
         wants.push(Want { purpose, lane: Lane::Prove });
-        Flow::Wait
     }
 
     pub(super) fn deliver(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> Flow {
@@ -95,8 +117,10 @@ impl Machine {
                 self.unreached = None;
                 self.new.learn(&values);
                 self.new_identity = Some(who);
+                self.new_used = Some((scene.now, true));
             }
             Liveness::Dead { .. } => {
+                self.new_used = Some((scene.now, false));
                 self.retry(scene, Verb::Probe, Reason::Refused.into());
                 self.unreached = None;
             }

@@ -444,6 +444,9 @@ impl Machine {
             self.wake_by(settled);
             return Flow::Wait;
         }
+        if self.uses_new_again(scene, wants) {
+            return Flow::Wait;
+        }
         self.ready_to_sweep = true;
         if !scene.swept {
             // Others may still be on their way; a list that was asked for comes in its time.

@@ -5,6 +5,7 @@ use super::baseline::in_line_ms;
 use super::walk::Walk;
 use super::{Machine, NotSafe, Outcome, Try};
 use crate::engine::call::{Answer, PlaceState, Reason, Time, Verb, Why};
+use crate::engine::capability::Way;
 use crate::engine::plan::Phase;
 use crate::engine::queue::Lane;
 use crate::engine::report::{Mode, Revoke};
@@ -180,6 +181,10 @@ impl Machine {
             Outcome::Throttled => {}
             Outcome::Lost(why) => {
                 self.steps.lost = true;
+                let way = scene.ways(Verb::Revoke).get(usize::from(self.steps.way));
+                if way.is_some_and(Way::needs_handle) {
+                    self.revoke_lost_at = Some(scene.now);
+                }
                 if scene.may_send_again(Verb::Revoke, self.steps.way, self.steps.step) {
                     self.retry(scene, Verb::Revoke, why);
                 } else {

@@ -239,6 +239,9 @@ pub(in crate::engine) struct Machine {
     pub(in crate::engine) revoked: Option<(Time, Wall)>,
     /// Why it was not.
     pub(in crate::engine) revoke_why: Option<Why>,
+    /// When the last answer to a revocation by handle was lost.
+    #[serde(default)]
+    pub(in crate::engine) revoke_lost_at: Option<Time>,
     /// Its revocation is that of the first of its group.
     pub(in crate::engine) by_leader: bool,
     /// It lived on when that was revoked, so it is revoked by itself.
@@ -266,6 +269,9 @@ pub(in crate::engine) struct Machine {
     pub(in crate::engine) orphans: Vec<OrphanFound>,
     /// As whom the new one was accepted.
     pub(in crate::engine) new_identity: Option<Identity>,
+    /// When the new one last got a clear answer, and whether it was accepted.
+    #[serde(default)]
+    pub(in crate::engine) new_used: Option<(Time, bool)>,
     /// The layers of the probe of the new one.
     pub(in crate::engine) new_layers: Layers,
     /// The delivery.
@@ -354,6 +360,11 @@ impl Machine {
         self.issued == Issued::Yes
     }
 
+    /// The new one was accepted once, and was refused when it was last used.
+    pub(in crate::engine) fn new_is_refused(&self) -> bool {
+        self.new_identity.is_some() && matches!(self.new_used, Some((_, false)))
+    }
+
     /// Something may have been made of which no answer says what it is.
     pub(in crate::engine) fn makes_unanswered(&self) -> bool {
         self.issue.sent || self.issued == Issued::Looking || self.lost_issues() > 0
@@ -368,7 +379,9 @@ impl Machine {
     /// The new one's place in the report.
     pub(in crate::engine) fn new_state(&self, delivering: bool) -> NewState {
         match self.issued {
-            Issued::Yes if self.new_identity.is_none() => NewState::Unproven,
+            Issued::Yes if self.new_identity.is_none() || self.new_is_refused() => {
+                NewState::Unproven
+            }
             Issued::Yes if !delivering => NewState::Held,
             Issued::Yes if self.deliver == Try::Done => NewState::Delivered,
             Issued::Yes => NewState::Escrowed,

@@ -313,8 +313,13 @@ impl Machine {
             }
             seen => seen,
         };
+        let accepted = matches!(seen, Liveness::Alive(_) | Liveness::Restricted(_));
+        let clear = accepted || matches!(seen, Liveness::Dead { .. });
+        if clear && self.control == ControlKind::New {
+            self.new_used = Some((scene.now, accepted));
+        }
         let Some(proof) = &mut self.proof else { return };
-        if matches!(seen, Liveness::Alive(_) | Liveness::Restricted(_)) {
+        if accepted {
             self.control_tries = (0, Time(0));
             proof.control_accepted();
             return;

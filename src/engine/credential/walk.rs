@@ -224,5 +224,5 @@ fn hits_the_new_one(machine: &Machine, verb: Verb, way: &Way) -> bool {
     matches!(verb, Verb::Revoke | Verb::Evict | Verb::Finish)
         && machine.new.handle.is_some()
         && machine.new.handle == machine.old.handle
-        && way.steps.iter().any(|step| step.needs.iter().any(|name| name == "handle"))
+        && way.needs_handle()
 }

@@ -16,6 +16,9 @@ pub(super) fn not_issued(machine: &Machine) -> Option<String> {
             Some("an answer was lost; the provider's list was not read yet".to_owned())
         }
         Issued::Yes if machine.new_identity.is_none() => Some("never seen accepted".to_owned()),
+        Issued::Yes if machine.new_is_refused() => {
+            Some("accepted at first, and refused when it was last used".to_owned())
+        }
         Issued::No | Issued::Yes => None,
     }
 }

@@ -199,7 +199,7 @@ pub enum NewState {
     /// Nowhere.
     #[default]
     NotIssued,
-    /// Issued, and never seen accepted.
+    /// Issued, and never seen accepted, or refused when it was last used.
     Unproven,
 }
 

@@ -78,7 +78,8 @@ impl Run {
     }
 
     /// A person says that it is done: prove it again from the beginning. One that was stopped
-    /// before that goes on from where it was: its new one is not made by anybody's word.
+    /// before that goes on from where it was: its new one is not made by anybody's word. A run that
+    /// is leaving does so once it is taken up again.
     pub(super) fn hand_done(&mut self, subject: Subject) {
         let (now, wall) = (self.now, self.wall);
         let Some(planned) = self.plan.credentials.get(subject.0 as usize) else { return };
@@ -92,10 +93,10 @@ impl Run {
         machine.prove_again(now);
         let beyond = usize::from(machine.at) > at;
         if beyond || machine.closed {
-            if machine.closed {
+            if machine.closed && !self.left {
+                machine.closed = false;
                 self.open += 1;
             }
-            machine.closed = false;
             if beyond {
                 machine.at = u16::try_from(at).unwrap_or(u16::MAX);
             }
