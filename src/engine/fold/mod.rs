@@ -85,7 +85,8 @@ impl Run {
                     placed: machine.placed.clone(),
                     sight: Some(self.sight(planned.kind)),
                     verdict: Some((said, why)),
-                    lost: machine.makes_unanswered(),
+                    lost: machine.makes_unanswered()
+                        || machine.orphans.iter().any(|orphan| !orphan.revoked),
                 },
             );
         }
