@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::call::{Identity, Subject};
+use super::capability::Radius;
 use super::plan::{Acting, Earlier, KnownSide, Phase, Plan, Planned};
 use super::report::Mode;
 
@@ -46,6 +47,9 @@ impl Plan {
             let Some(now) = self.credentials.get(of) else { continue };
             let mut taken = as_leftover(now, leftover, id);
             taken.left_of = u32::try_from(of).ok().map(Subject);
+            // One revocation ends both, and what is made between two of them.
+            taken.leader =
+                taken.left_of.filter(|_| self.is_grouped(now)).map(|of| now.leader.unwrap_or(of));
             // The successor of what is in the place now is of the same kind, and accepted.
             taken.control = taken.control.or(taken.left_of.map(Acting::Planned));
             if let Ok(subject) = u32::try_from(self.credentials.len()) {
@@ -53,6 +57,16 @@ impl Plan {
                 self.credentials.push(taken);
             }
         }
+    }
+
+    /// Whether it dies together with whatever has the same vars.
+    fn is_grouped(&self, planned: &Planned) -> bool {
+        let blast = self.kind(planned.kind).map(|kind| &kind.can.blast);
+        blast.is_some_and(|blast| {
+            blast.kills > Radius::Token
+                && !blast.key.is_empty()
+                && blast.key.iter().all(|name| planned.vars.contains_key(name))
+        })
     }
 
     /// What these runs may have made of a credential, and nobody heard of, is looked for: by its

@@ -227,10 +227,9 @@ fn a_verify_that_gets_no_answer_does_not_say_what_it_has_not_seen() {
 }
 
 /// A contain that finds what an interrupted run had issued and put nowhere.
-fn with_leftover(in_place: bool) -> Sim {
-    let bench = Bench::with(&["key"]);
+fn with_leftover(bench: &Bench, in_place: bool) -> Sim {
     let mut plan = bench.contain();
-    let mut sim = Sim::of(&bench, plan.clone());
+    let mut sim = Sim::of(bench, plan.clone());
     let left = if in_place { sim.old("a") } else { sim.server.make(None, "left") };
     let id = SecretId(SecretId::ADOPTED + 1);
     sim.server.vault.insert(id, left);
@@ -247,7 +246,7 @@ fn with_leftover(in_place: bool) -> Sim {
 
 #[test]
 fn what_an_interrupted_run_left_is_ended_and_proved_by_the_successor() {
-    let mut sim = with_leftover(false);
+    let mut sim = with_leftover(&Bench::with(&["key"]), false);
     let report = sim.finish();
     assert_eq!(report.credentials.len(), 2);
     for one in &report.credentials {
@@ -259,8 +258,25 @@ fn what_an_interrupted_run_left_is_ended_and_proved_by_the_successor() {
 
 #[test]
 fn what_it_left_in_its_place_is_ended_once() {
-    let mut sim = with_leftover(true);
+    let mut sim = with_leftover(&Bench::with(&["key"]), true);
     let report = sim.finish();
     assert_eq!((report.credentials.len(), sim.calls_of(Verb::Revoke)), (1, 1));
     assert_eq!(report.exit_code, 0);
+}
+
+/// A second revocation would end what was granted since the first: one ends them both.
+#[test]
+fn what_it_left_of_a_grant_dies_with_it() {
+    let text =
+        "[role.mail]\n".to_owned() + &entry("mail", "a", "grant", "vars = { team = \"t1\" }");
+    let mut sim = with_leftover(&Bench::of(&text), false);
+    sim.server.manners.kills_team = true;
+    let team = sim.server.key(sim.old("a")).unwrap().team.clone();
+    for key in sim.server.keys.iter_mut().filter(|key| key.team == "left") {
+        key.team.clone_from(&team);
+    }
+    let report = sim.finish();
+    let verdicts: Vec<_> = report.credentials.iter().map(|one| one.old.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Dead, Verdict::Dead], "{}", sim.told());
+    assert_eq!((sim.calls_of(Verb::Revoke), report.exit_code), (1, 0));
 }

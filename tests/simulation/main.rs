@@ -12,8 +12,10 @@ use sim::{Lab, Scenario};
 const SEEDS: u64 = 20_000;
 
 /// Stories beyond those that broke once, each by a bug that was mended.
-const BROKE: [u64; 11] =
-    [23_686, 27_400, 34_641, 42_432, 93_399, 120_265, 151_552, 172_032, 255_599, 303_249, 502_954];
+const BROKE: [u64; 12] = [
+    23_686, 27_400, 34_641, 42_432, 93_399, 120_265, 151_552, 172_032, 255_599, 303_249, 502_954,
+    549_199,
+];
 
 fn seeds() -> u64 {
     std::env::var("ROTATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS)

@@ -15,11 +15,18 @@ pub(super) fn not_issued(machine: &Machine) -> Option<String> {
         Issued::Looking => {
             Some("an answer was lost; the provider's list was not read yet".to_owned())
         }
-        Issued::Yes if machine.new_identity.is_none() => Some("never seen accepted".to_owned()),
-        Issued::Yes if machine.new_is_refused() => {
-            Some("accepted at first, and refused when it was last used".to_owned())
-        }
-        Issued::No | Issued::Yes => None,
+        Issued::Yes => new_unproven(machine).map(str::to_owned),
+        Issued::No => None,
+    }
+}
+
+fn new_unproven(machine: &Machine) -> Option<&'static str> {
+    let refused = matches!(machine.new_used, Some((_, false)));
+    match (machine.new_identity.is_some(), refused) {
+        (true, true) => Some("accepted at first, and refused when it was last used"),
+        (false, true) => Some("refused when it was last used"),
+        (false, false) => Some("not seen accepted"),
+        (true, false) => None,
     }
 }
 
