@@ -48,8 +48,10 @@ impl Plan {
             let mut taken = as_leftover(now, leftover, id);
             taken.left_of = u32::try_from(of).ok().map(Subject);
             // One revocation ends both, and what is made between two of them.
-            taken.leader =
-                taken.left_of.filter(|_| self.is_grouped(now)).map(|of| now.leader.unwrap_or(of));
+            taken.leader = taken
+                .left_of
+                .filter(|_| self.dies_with_its_leftovers(now))
+                .map(|of| now.leader.unwrap_or(of));
             // The successor of what is in the place now is of the same kind, and accepted.
             taken.control = taken.control.or(taken.left_of.map(Acting::Planned));
             if let Ok(subject) = u32::try_from(self.credentials.len()) {
@@ -59,13 +61,13 @@ impl Plan {
         }
     }
 
-    /// Whether it dies together with whatever has the same vars.
-    fn is_grouped(&self, planned: &Planned) -> bool {
+    /// Whether it dies together with what an earlier run left of it: nothing but the handle tells
+    /// the two apart.
+    fn dies_with_its_leftovers(&self, planned: &Planned) -> bool {
         let blast = self.kind(planned.kind).map(|kind| &kind.can.blast);
         blast.is_some_and(|blast| {
-            blast.kills > Radius::Token
-                && !blast.key.is_empty()
-                && blast.key.iter().all(|name| planned.vars.contains_key(name))
+            let by_handle = blast.key.iter().any(|name| name == "handle");
+            blast.kills > Radius::Token && !blast.key.is_empty() && !by_handle
         })
     }
 
