@@ -223,6 +223,25 @@ fn nobody_is_asked_before_a_revocation_that_would_end_the_new_one_has_come_home(
     }
 }
 
+/// One that was lost on its way may arrive long after the one that was sent after it.
+#[test]
+fn nothing_is_granted_before_a_lost_revocation_can_no_longer_arrive() {
+    let team = "vars = { team = \"t1\" }";
+    let text = "[role.mail]\n".to_owned()
+        + &entry("mail", "a", "grant", team)
+        + &entry("mail", "b", "grant", team);
+    let mut sim = Sim::contain(&Bench::of(&text));
+    sim.server.manners.kills_team = true;
+    sim.server.manners.lose_revokes = 1;
+    let report = sim.finish();
+    let lost = sim.times(Verb::Revoke, "a")[0];
+    for (name, one) in ["a", "b"].into_iter().zip(&report.credentials) {
+        assert_eq!((one.old.verdict, one.new.state), (Verdict::Dead, NewState::Held), "{name}");
+        let asked = sim.first(Verb::Issue, name).unwrap();
+        assert!(asked.since(lost) >= 50_000, "{name}\n{}", sim.told());
+    }
+}
+
 /// What is revoked when it is dead already ends nothing: each of its group is revoked by itself,
 /// and before anything new is made that this would end.
 #[test]

@@ -2,7 +2,7 @@
 
 use rotate::engine::call::{Call, Time, Told, Verb};
 use rotate::engine::capability::Rate;
-use rotate::engine::report::{NewState, Verdict};
+use rotate::engine::report::{NewState, Revoke, Verdict};
 
 use crate::bench::{Bench, entry};
 use crate::sim::Sim;
@@ -55,6 +55,22 @@ fn what_stood_in_line_when_it_was_stopped_is_asked_for_again() {
         }
         assert!(sim.now.since(from) < 60_000, "nobody waited in vain: stopped at {ms} ms");
     }
+}
+
+#[test]
+fn a_revocation_whose_answer_a_stop_did_not_wait_for_is_sent_again() {
+    let mut sim = Sim::contain(&Bench::with(&["key"]));
+    sim.server.manners.hangs = vec![Verb::Revoke];
+    sim.until(Time(5_000));
+    sim.tell(Told::Stop);
+    let report = sim.finish();
+    assert_eq!(report.credentials[0].old.revoke, Revoke::Lost);
+    let before = sim.times(Verb::Revoke, "a").len();
+    sim.server.manners.hangs.clear();
+    sim.crash();
+    let report = sim.finish();
+    assert!(sim.times(Verb::Revoke, "a").len() > before, "{}", sim.told());
+    assert_eq!((sim.verdict("a"), report.exit_code), (Verdict::Dead, 0));
 }
 
 #[test]

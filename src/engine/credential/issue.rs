@@ -3,7 +3,7 @@
 use super::advance::Flow;
 use super::walk::Walk;
 use super::{Issued, Machine, NotSafe, OrphanFound, Outcome, Purpose, Side, Steps};
-use crate::engine::call::{Answer, Fault, Reason, Row, SecretId, Subject, Time, Verb, Why};
+use crate::engine::call::{Answer, Fault, Reason, Row, SecretId, Time, Verb, Why};
 use crate::engine::capability::Order;
 use crate::engine::plan::Phase;
 use crate::engine::proof::Proof;
@@ -80,9 +80,12 @@ impl Machine {
     fn awaits_the_end(&mut self, scene: &Scene<'_>) -> bool {
         let can = &scene.kind.can;
         let end = self.since.plus(can.proof.give_up_ms / 2);
-        if can.order == Order::RevokeFirst && scene.around.group_is_to_revoke && scene.now < end {
-            self.wake_by(end);
-            return true;
+        if can.order == Order::RevokeFirst && scene.now < end {
+            let settled = scene.group_settles().unwrap_or(Time(0));
+            if scene.around.group_is_to_revoke || scene.now < settled {
+                self.wake_by(if scene.now < settled { settled.min(end) } else { end });
+                return true;
+            }
         }
         let looks = self.revoke == Revoke::Accepted && scene.uses_old(self) && !self.proof_over;
         // Only a person's answer is waited for with the proof already under way.
@@ -465,12 +468,21 @@ impl Scene<'_> {
     /// Whether a revocation now would end something new, of this credential or of one that dies
     /// with it: where the order is `revoke-first`, a revocation knows no old and new.
     pub(super) fn would_end_a_new_one(&self) -> bool {
+        let new = |machine: &Machine| machine.has_new() || machine.issue.sent;
+        self.kind.can.order == Order::RevokeFirst && self.of_group().any(new)
+    }
+
+    /// When a revocation of the group that was lost on its way can no longer arrive.
+    fn group_settles(&self) -> Option<Time> {
+        self.of_group()
+            .filter_map(|machine| machine.revoke_lost_at)
+            .max()
+            .map(|at| at.plus(SETTLE_MS))
+    }
+
+    fn of_group(&self) -> impl Iterator<Item = &Machine> {
         let leader = self.planned.leader.unwrap_or(self.subject);
-        let group = self.lists.followers(leader).iter().chain([&leader]);
-        let new = |at: &Subject| {
-            let machine = self.machines.get(at.0 as usize);
-            machine.is_some_and(|machine| machine.has_new() || machine.issue.sent)
-        };
-        self.kind.can.order == Order::RevokeFirst && group.into_iter().any(new)
+        let group = self.lists.followers(leader).iter().copied().chain([leader]);
+        group.filter_map(|at| self.machines.get(at.0 as usize))
     }
 }

@@ -5,7 +5,6 @@ use super::baseline::in_line_ms;
 use super::walk::Walk;
 use super::{Machine, NotSafe, Outcome, Try};
 use crate::engine::call::{Answer, PlaceState, Reason, Time, Verb, Why};
-use crate::engine::capability::Way;
 use crate::engine::plan::Phase;
 use crate::engine::queue::Lane;
 use crate::engine::report::{Mode, Revoke};
@@ -39,8 +38,11 @@ impl Machine {
             return Flow::Wait;
         }
         let end = self.patience(scene, self.steps.failures);
-        let stopped = scene.stopping && !self.steps.sent && self.steps.failures > 0;
-        if scene.now >= end || stopped {
+        if scene.stopping && !self.steps.sent && self.steps.failures > 0 {
+            self.leave();
+            return Flow::Wait;
+        }
+        if scene.now >= end {
             self.revoke = self.unfinished();
             self.revoke_why = self.steps.why.clone();
             return Flow::Next;
@@ -181,10 +183,7 @@ impl Machine {
             Outcome::Throttled => {}
             Outcome::Lost(why) => {
                 self.steps.lost = true;
-                let way = scene.ways(Verb::Revoke).get(usize::from(self.steps.way));
-                if way.is_some_and(Way::needs_handle) {
-                    self.revoke_lost_at = Some(scene.now);
-                }
+                self.revoke_lost_at = Some(scene.now);
                 if scene.may_send_again(Verb::Revoke, self.steps.way, self.steps.step) {
                     self.retry(scene, Verb::Revoke, why);
                 } else {

@@ -239,7 +239,7 @@ pub(in crate::engine) struct Machine {
     pub(in crate::engine) revoked: Option<(Time, Wall)>,
     /// Why it was not.
     pub(in crate::engine) revoke_why: Option<Why>,
-    /// When the last answer to a revocation by handle was lost.
+    /// When the last answer to a revocation was lost.
     #[serde(default)]
     pub(in crate::engine) revoke_lost_at: Option<Time>,
     /// Its revocation is that of the first of its group.
