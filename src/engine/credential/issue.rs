@@ -75,15 +75,16 @@ impl Machine {
 
     /// Where a revocation takes the new one with it, nothing new is made before the last one of
     /// the group is revoked and the old one is seen refused: a revocation that is still on its way
-    /// may end what is made meanwhile, and one that has to be sent again would. Half the patience
-    /// is for that, the other half for the issue.
+    /// may end what is made meanwhile, and one that has to be sent again would; so may one that was
+    /// lost, until it can no longer arrive. Half the patience is for that, the other half for the
+    /// issue.
     fn awaits_the_end(&mut self, scene: &Scene<'_>) -> bool {
         let can = &scene.kind.can;
         let end = self.since.plus(can.proof.give_up_ms / 2);
         if can.order == Order::RevokeFirst && scene.now < end {
-            let settled = scene.group_settles().unwrap_or(Time(0));
-            if scene.around.group_is_to_revoke || scene.now < settled {
-                self.wake_by(if scene.now < settled { settled.min(end) } else { end });
+            let settles = scene.group_settles().filter(|at| scene.now < *at);
+            if scene.around.group_is_to_revoke || settles.is_some() {
+                self.wake_by(settles.map_or(end, |at| at.min(end)));
                 return true;
             }
         }
