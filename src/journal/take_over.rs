@@ -1,8 +1,8 @@
 //! A contain takes a role from a rehearsal or a restore: first by a word, then by a signal.
 
-use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
+use std::{fs, io};
 
 use rustix::process::{Pid, Signal};
 
@@ -19,6 +19,9 @@ const TERMINATED: Duration = Duration::from_secs(1);
 
 /// What has not died of SIGKILL after this long hangs in the kernel, where it does nothing either.
 const KILLED: Duration = Duration::from_secs(2);
+
+/// How often the kernel's list of locks is read for a line that must stand in it.
+const READINGS: u32 = 20;
 
 /// A role on its way from a rehearsal to a contain.
 pub struct TakeOver<'a> {
@@ -134,9 +137,7 @@ impl Process {
         let path = state.lock_path(role)?;
         let inode = fs::metadata(path).ok()?.ino();
         // Read after the descriptor was opened: a process that still holds the lock is that one.
-        if let Ok(locks) = fs::read_to_string("/proc/locks")
-            && !holds(&locks, holder.pid, inode)
-        {
+        if !is_held(|| fs::read_to_string("/proc/locks"), holder.pid, inode) {
             return None;
         }
         Some(Self {
@@ -175,6 +176,12 @@ impl Process {
     }
 }
 
+/// Whether a process holds a `flock` on an inode, as far as the kernel's list can be read. The list
+/// changes while it is read where others lock and unlock all the time, and may then lack a line.
+fn is_held(list: impl Fn() -> io::Result<String>, pid: u32, inode: u64) -> bool {
+    (0..READINGS).any(|_| list().map_or(true, |locks| holds(&locks, pid, inode)))
+}
+
 /// Whether `/proc/locks` (see proc(5)) says that a process holds a `flock` on an inode.
 /// `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`
 fn holds(locks: &str, pid: u32, inode: u64) -> bool {
@@ -184,4 +191,31 @@ fn holds(locks: &str, pid: u32, inode: u64) -> bool {
         holder.parse() == Ok(pid)
             && place.rsplit(':').next().and_then(|last| last.parse().ok()) == Some(inode)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const OTHERS: &str = "1: POSIX  ADVISORY  WRITE 77 00:1c:9 0 EOF\n";
+
+    #[test]
+    fn a_line_that_one_reading_missed_is_found_by_the_next() {
+        let read = Cell::new(0);
+        let list = || {
+            read.set(read.get() + 1);
+            let line = "2: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF\n";
+            Ok(if read.get() < 3 { OTHERS.to_owned() } else { OTHERS.to_owned() + line })
+        };
+        assert!(is_held(list, 1234, 5678));
+        assert_eq!(read.get(), 3);
+    }
+
+    #[test]
+    fn who_is_never_listed_holds_nothing_and_a_list_that_nobody_may_read_says_nothing() {
+        assert!(!is_held(|| Ok(OTHERS.to_owned()), 1234, 5678));
+        assert!(is_held(|| Err(io::Error::other("no /proc here")), 1234, 5678));
+    }
 }

@@ -31,8 +31,8 @@ impl Machine {
         Flow::Wait
     }
 
-    /// A revocation by the handle that the new one has too was lost on its way, and may have ended
-    /// the new one when it arrived: that is used once more afterwards; true while that is under way.
+    /// A revocation was lost on its way, and may have ended the new one, which has the same handle,
+    /// when it arrived: that is used once more afterwards; true while that is under way.
     pub(super) fn uses_new_again(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> bool {
         let same = self.new.handle.is_some() && self.new.handle == self.old.handle;
         let proved = same && self.has_new() && self.new_identity.is_some();
