@@ -27,7 +27,7 @@ pub struct RunSummary {
 }
 
 impl State {
-    /// Every run, newest first.
+    /// Every run, newest first: in the order in which they began, whatever the clock said then.
     ///
     /// # Errors
     /// What the disk brings.
@@ -35,7 +35,7 @@ impl State {
         let connection = self.database.lock();
         let mut select = connection.prepare_cached(
             "SELECT run, mode, roles, started, closed, exit_code FROM run
-             ORDER BY started DESC, rowid DESC",
+             ORDER BY rowid DESC",
         )?;
         let rows = select.query_map([], summary)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -101,7 +101,7 @@ impl State {
              FROM run, json_each(run.report, '$.credentials') AS one
              WHERE run.report IS NOT NULL AND json_valid(run.report) AND run.mode <> 'restore'
                AND one.value ->> '$.old.fingerprint' IS NOT NULL
-             ORDER BY run.started DESC, run.rowid DESC",
+             ORDER BY run.rowid DESC",
         )?;
         let mut rows = select.query([])?;
         let (mut open, mut seen) = (Vec::new(), BTreeSet::new());
