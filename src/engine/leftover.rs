@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use super::call::{Identity, Subject};
-use super::capability::Radius;
 use super::plan::{Acting, Earlier, KnownSide, Phase, Plan, Planned};
 use super::report::Mode;
 
@@ -48,10 +47,8 @@ impl Plan {
             let mut taken = as_leftover(now, leftover, id);
             taken.left_of = u32::try_from(of).ok().map(Subject);
             // One revocation ends both, and what is made between two of them.
-            taken.leader = taken
-                .left_of
-                .filter(|_| self.dies_with_its_leftovers(now))
-                .map(|of| now.leader.unwrap_or(of));
+            let grouped = self.kind(now.kind).is_some_and(|it| it.can.dies_with_its_leftovers());
+            taken.leader = taken.left_of.filter(|_| grouped).map(|of| now.leader.unwrap_or(of));
             // The successor of what is in the place now is of the same kind, and accepted.
             taken.control = taken.control.or(taken.left_of.map(Acting::Planned));
             if let Ok(subject) = u32::try_from(self.credentials.len()) {
@@ -59,16 +56,6 @@ impl Plan {
                 self.credentials.push(taken);
             }
         }
-    }
-
-    /// Whether it dies together with what an earlier run left of it: nothing but the handle tells
-    /// the two apart.
-    fn dies_with_its_leftovers(&self, planned: &Planned) -> bool {
-        let blast = self.kind(planned.kind).map(|kind| &kind.can.blast);
-        blast.is_some_and(|blast| {
-            let by_handle = blast.key.iter().any(|name| name == "handle");
-            blast.kills > Radius::Token && !blast.key.is_empty() && !by_handle
-        })
     }
 
     /// What these runs may have made of a credential, and nobody heard of, is looked for: by its

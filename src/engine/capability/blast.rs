@@ -61,6 +61,13 @@ pub struct Blast {
     pub key: Vec<String>,
 }
 
+impl Blast {
+    /// Whether others can die with it of which that is known before the run.
+    pub(crate) fn makes_groups(&self) -> bool {
+        self.kills > Radius::Token && !self.key.is_empty()
+    }
+}
+
 impl KindCapability {
     /// What a way of revoking it ends.
     pub(crate) fn blast_of<'a>(&'a self, way: &'a Way) -> &'a Blast {
@@ -70,10 +77,20 @@ impl KindCapability {
     /// Whether what a way ends is named by a handle of the credential's own: nothing else dies,
     /// however wide the word for it is.
     pub(crate) fn ends_its_own(&self, way: &Way) -> bool {
+        self.names_its_own(self.blast_of(way))
+    }
+
+    /// Whether it dies together with what an earlier run left of it: nothing of its own tells the
+    /// two apart.
+    pub(crate) fn dies_with_its_leftovers(&self) -> bool {
+        self.blast.makes_groups() && !self.names_its_own(&self.blast)
+    }
+
+    fn names_its_own(&self, blast: &Blast) -> bool {
         let is_handle = |part: &Part| part.part_type == PartType::Handle;
         let its_own =
             |name: &String| name == "handle" || self.parts.get(name).is_some_and(is_handle);
-        self.blast_of(way).key.iter().any(its_own)
+        blast.key.iter().any(its_own)
     }
 
     /// Whether nothing dies with it: the way ends one token, or what a handle of its own names.

@@ -123,9 +123,7 @@ impl Machine {
                 self.evict = Try::Done;
             }
             (Purpose::ProbeNew(_), Answer::Saw(Liveness::Alive(who), values)) => {
-                self.new.learn(&values);
-                self.new_identity = Some(who);
-                self.new_used = Some((scene.now, true));
+                self.accepted_new(scene, who, &values);
             }
             (
                 Purpose::ProbeOld(_),

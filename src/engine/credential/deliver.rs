@@ -3,7 +3,9 @@
 use super::advance::Flow;
 use super::issue::{FIRST_MS, SETTLE_MS};
 use super::{Layers, Machine, Purpose, Try, liveness};
-use crate::engine::call::{Answer, Fault, Liveness, NotPlaced, Placed, Reason, Time, Verb, Why};
+use crate::engine::call::{
+    Answer, Fault, Identity, Liveness, NotPlaced, Placed, Reason, Time, Values, Verb, Why,
+};
 use crate::engine::queue::Lane;
 use crate::engine::scene::{Ready, Scene, Want};
 
@@ -34,8 +36,7 @@ impl Machine {
     /// A revocation was lost on its way, and may have ended the new one, which has the same handle,
     /// when it arrived: that is used once more afterwards; true while that is under way.
     pub(super) fn uses_new_again(&mut self, scene: &Scene<'_>, wants: &mut Vec<Want>) -> bool {
-        let same = self.new.handle.is_some() && self.new.handle == self.old.handle;
-        let proved = same && self.has_new() && self.new_identity.is_some();
+        let proved = self.keeps_handle() && self.has_new() && self.new_identity.is_some();
         let lost = self.revoke_lost_at.filter(|_| proved && scene.probe().is_some());
         let Some(settled) = lost.map(|at| at.plus(SETTLE_MS)) else { return false };
         let used = self.new_used.is_some_and(|(at, _)| at >= settled);
@@ -115,9 +116,7 @@ impl Machine {
         match seen {
             Liveness::Alive(who) | Liveness::Restricted(who) => {
                 self.unreached = None;
-                self.new.learn(&values);
-                self.new_identity = Some(who);
-                self.new_used = Some((scene.now, true));
+                self.accepted_new(scene, who, &values);
             }
             Liveness::Dead { .. } => {
                 self.new_used = Some((scene.now, false));
@@ -126,6 +125,13 @@ impl Machine {
             }
             Liveness::Unclear(why) => self.retry(scene, Verb::Probe, why),
         }
+    }
+
+    /// The new one was accepted, whenever that was heard.
+    pub(super) fn accepted_new(&mut self, scene: &Scene<'_>, who: Identity, values: &Values) {
+        self.new.learn(values);
+        self.new_identity = Some(who);
+        self.new_used = Some((scene.now, true));
     }
 
     pub(super) fn delivered(&mut self, scene: &Scene<'_>, answer: Answer) {

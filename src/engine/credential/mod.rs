@@ -360,6 +360,11 @@ impl Machine {
         self.issued == Issued::Yes
     }
 
+    /// The new one has the provider's id of the old one.
+    pub(in crate::engine) fn keeps_handle(&self) -> bool {
+        self.new.handle.is_some() && self.new.handle == self.old.handle
+    }
+
     /// The new one was accepted once, and was refused when it was last used.
     pub(in crate::engine) fn new_is_refused(&self) -> bool {
         self.new_identity.is_some() && matches!(self.new_used, Some((_, false)))

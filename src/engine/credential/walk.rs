@@ -222,7 +222,6 @@ impl Scene<'_> {
 /// Some providers give the new one the old one's handle: no call by that handle is sent any more.
 fn hits_the_new_one(machine: &Machine, verb: Verb, way: &Way) -> bool {
     matches!(verb, Verb::Revoke | Verb::Evict | Verb::Finish)
-        && machine.new.handle.is_some()
-        && machine.new.handle == machine.old.handle
+        && machine.keeps_handle()
         && way.needs_handle()
 }

@@ -28,7 +28,7 @@ impl Planner<'_> {
     /// What makes two credentials one group, where that is known before the run.
     fn blast_key(&self, credential: &Credential) -> Option<String> {
         let (_, can) = self.capability(credential)?;
-        if can.blast.kills == Radius::Token || can.blast.key.is_empty() {
+        if !can.blast.makes_groups() {
             return None;
         }
         let vars = self.vars(credential);
