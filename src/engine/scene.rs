@@ -100,6 +100,8 @@ pub(super) struct Around {
     pub(super) group_broken: bool,
     /// This one dies with another whose revocation is still to come.
     pub(super) leader_is_to_revoke: bool,
+    /// The revocation of its leader has been sent, and may have ended it.
+    pub(super) leader_has_revoked: bool,
     /// Of those that die together, some are still to be revoked.
     pub(super) group_is_to_revoke: bool,
 }

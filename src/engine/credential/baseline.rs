@@ -182,7 +182,10 @@ impl Machine {
         match way.map(|way| scene.way_ready(self, Verb::Find, way, 0)) {
             Some(Ready::Now) => {
                 self.find = Try::Flying;
-                wants.push(Want { purpose: Purpose::Find, lane: Lane::Need });
+                // A list that hangs holds up no proof of what was ended without it.
+                let ended = self.revoke == Revoke::Accepted;
+                let lane = if ended { Lane::Sweep } else { Lane::Need };
+                wants.push(Want { purpose: Purpose::Find, lane });
             }
             Some(Ready::Later) => {}
             Some(Ready::Never(why)) => self.find = Try::Failed(why),

@@ -19,7 +19,9 @@ impl Machine {
         if matches!(self.revoke, Revoke::Accepted | Revoke::Lost) || self.rolled {
             return Flow::Next;
         }
+        let begun = self.steps.begun() || (scene.around.leader_has_revoked && !self.alone);
         if scene.plan.mode == Mode::Rehearse
+            && !begun
             && let Some(flow) = self.hold_back(scene)
         {
             return flow;
@@ -61,7 +63,7 @@ impl Machine {
 
     /// What a revocation is that ran out of time.
     pub(in crate::engine) fn unfinished(&self) -> Revoke {
-        if self.steps.lost || self.steps.sent || self.steps.step > 0 {
+        if self.steps.begun() {
             Revoke::Lost
         } else if !self.steps.refused.is_empty() {
             Revoke::Rejected

@@ -126,6 +126,11 @@ impl Steps {
         self.sent = true;
     }
 
+    /// A call has left, whatever became of it.
+    pub(in crate::engine) fn begun(&self) -> bool {
+        self.sent || self.lost || self.step > 0
+    }
+
     /// It was answered, or has left the line.
     fn back(&mut self) {
         self.asked = false;
@@ -313,7 +318,7 @@ pub(in crate::engine) struct Machine {
 
     /// It waits for nothing but the list of its owner.
     pub(in crate::engine) ready_to_sweep: bool,
-    /// Why a rehearsal stopped before the revocation.
+    /// Why a rehearsal stopped before the revocation, or before it ended the grace of a roll.
     pub(in crate::engine) stopped_before_revoke: Option<NotSafe>,
     /// A person said that it is done.
     pub(in crate::engine) done_by_hand: bool,
@@ -412,11 +417,13 @@ impl Machine {
         self.wake = None;
     }
 
-    /// A rehearsal leaves the old one as it is: nothing is left but to look after what was made.
+    /// A rehearsal leaves the old one as it is: nothing is left but to look after what was made,
+    /// and whether a roll has ended it.
     pub(super) fn stop_before_revoke(&mut self, phases: &[Phase], because: NotSafe) {
         self.stopped_before_revoke = Some(because);
-        let sweep = phases.iter().position(|phase| *phase == Phase::Sweep);
-        let before = sweep.and_then(|at| u16::try_from(at).ok()?.checked_sub(1));
+        let wanted = if self.rolled { Phase::ProveOld } else { Phase::Sweep };
+        let next = phases.iter().position(|phase| *phase == wanted);
+        let before = next.and_then(|at| u16::try_from(at).ok()?.checked_sub(1));
         match before {
             Some(before) => self.at = before,
             None => self.leave(),

@@ -186,7 +186,8 @@ impl Machine {
         let rule = &scene.kind.can.proof;
         let now = proof.now();
         // Nobody is working on its death: one acceptance says it all.
-        let pending = matches!(self.revoke, Revoke::Accepted | Revoke::Lost);
+        let pending = matches!(self.revoke, Revoke::Accepted | Revoke::Lost)
+            && self.stopped_before_revoke.is_none();
         if now == Now::Accepted && (!pending || scene.kind.can.only_expires()) {
             return true;
         }

@@ -131,7 +131,7 @@ impl Run {
             return earlier
                 .unwrap_or((Verdict::Unproven, "this plan does not prove it".to_owned()));
         }
-        if let Some(not_safe) = machine.stopped_before_revoke {
+        if let Some(not_safe) = machine.stopped_before_revoke.filter(|_| !machine.rolled) {
             let alive = machine.before == Some(Before::Accepted);
             let why = format!("left as it is: {}", not_safe_text(not_safe));
             return (if alive { Verdict::Alive } else { Verdict::Unproven }, why);
@@ -145,6 +145,7 @@ impl Run {
                 if self.plan.mode != Mode::Verify
                     && machine.first_refused.is_none()
                     && machine.before == Some(Before::Accepted)
+                    && !machine.done_by_hand
                     && !matches!(revoke, Revoke::Accepted | Revoke::Lost) =>
             {
                 Now::Accepted

@@ -136,11 +136,16 @@ impl Run {
     }
 
     /// Places that the new one did not get to, each by name. What was made under another plan is
-    /// delivered by a restore; a rehearsal is rehearsed again.
+    /// delivered by a restore; a rehearsal is rehearsed again, unless it has rolled: then nothing
+    /// but this new one lives on.
     fn to_deliver(&self, planned: &Planned, machine: &Machine) -> Vec<Todo> {
-        let again = match self.plan.mode {
-            Mode::Rehearse => "rehearse --role ROLE",
-            _ => "restore --role ROLE --because TEXT",
+        let id = &planned.id;
+        let action = match self.plan.mode {
+            Mode::Rehearse if machine.rolled => {
+                format!("write it there before the old one ends: rotate escrow open RUN {id}")
+            }
+            Mode::Rehearse => "mend the place, then: rotate rehearse --role ROLE".to_owned(),
+            _ => "mend the place, then: rotate restore --role ROLE --because TEXT".to_owned(),
         };
         let left = not_delivered(planned, machine).into_iter();
         let todo = left.map(|(places, why)| {
@@ -150,9 +155,9 @@ impl Run {
                 format!(" to {}", places.join(" and "))
             };
             Todo {
-                what: format!("deliver the new {}{to}: {}", planned.id, in_words(why)),
+                what: format!("deliver the new {id}{to}: {}", in_words(why)),
                 at: None,
-                action: format!("mend the place, then: rotate {again}"),
+                action: action.clone(),
             }
         });
         todo.collect()

@@ -68,7 +68,12 @@ pub(super) fn why(
             "refused from the start, and known to be this provider's".to_owned()
         }
         Verdict::Refused => "refused by name; no live credential was at hand to compare".to_owned(),
-        Verdict::Dying => "the revocation was accepted, and it still answers".to_owned(),
+        Verdict::Dying => match machine.stopped_before_revoke {
+            Some(not_safe) => {
+                format!("its roll ends it some time, left as that is: {}", not_safe_text(not_safe))
+            }
+            None => "the revocation was accepted, and it still answers".to_owned(),
+        },
         Verdict::Expires => "it cannot be recalled and ends by itself".to_owned(),
         Verdict::Alive => format!("still accepted; {}", not_revoked()),
         Verdict::Unproven => unproven_text(because, machine, &not_revoked()),

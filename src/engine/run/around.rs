@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::super::call::Subject;
 use super::super::credential::Machine;
 use super::super::plan::{Acting, Phase, Plan, Planned};
-use super::super::report::Mode;
+use super::super::report::{Mode, Revoke};
 use super::super::scene::Around;
 use super::Run;
 
@@ -121,6 +121,8 @@ impl Run {
             group_broken: group.is_some_and(|it| it.broken),
             leader_is_to_revoke: leader
                 .is_some_and(|(machine, planned)| is_to_revoke(machine, planned)),
+            leader_has_revoked: leader
+                .is_some_and(|(machine, planned)| has_revoked(machine, planned)),
         }
     }
 
@@ -223,4 +225,10 @@ fn holds_up(machine: &Machine, planned: &Planned, mode: Mode) -> bool {
 fn is_to_revoke(leader: &Machine, planned: &Planned) -> bool {
     let at = planned.phases.iter().position(|phase| *phase == Phase::Revoke);
     !leader.closed && at.is_some_and(|at| usize::from(leader.at) <= at)
+}
+
+fn has_revoked(leader: &Machine, planned: &Planned) -> bool {
+    let revokes = leader.phase(&planned.phases) == Some(Phase::Revoke);
+    let accepted = leader.revoked_way.is_some();
+    accepted || leader.revoke == Revoke::Lost || (revokes && leader.steps.begun())
 }

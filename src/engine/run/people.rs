@@ -88,6 +88,7 @@ impl Run {
         };
         let Some(machine) = self.machines.get_mut(subject.0 as usize) else { return };
         machine.done_by_hand = true;
+        machine.stopped_before_revoke = None;
         machine.revoke = Revoke::Accepted;
         machine.revoked = Some((now, wall));
         machine.prove_again(now);
