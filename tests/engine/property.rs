@@ -34,9 +34,6 @@ struct World {
     blows: Vec<(u64, Blow)>,
 }
 
-/// As long as `lab.toml` says of its kinds that refusals must last.
-const HOLD_MS: u64 = 10_000;
-
 fn manners() -> impl Strategy<Value = Manners> {
     let faults = (0..3u32, 0..3u32, 0..3u32, option::weighted(0.2, 0..20_000u64));
     let times = (
@@ -67,8 +64,8 @@ fn manners() -> impl Strategy<Value = Manners> {
         lose_issue_requests: faults.1,
         lose_revokes: faults.2,
         person: faults.3.unwrap_or(0),
-        // Beyond the hold of its rule, an outage in its own words may hide every acceptance.
-        flaps: odd.0 && (times.3.is_none() || times.1 < HOLD_MS),
+        // An outage in the provider's own words may hide what a flapping one would accept.
+        flaps: odd.0 && times.3.is_none(),
         lies: odd.1,
         blind: odd.2,
         cap: odd.3,
