@@ -53,6 +53,27 @@ fn no_false_alive_at_rest(inner: &mut Inner, report: &Report) {
     }
 }
 
+/// A run ends by itself, and faults go on: `alive` is said of nothing that the probes had time to
+/// see refused.
+pub(crate) fn no_false_alive(inner: &mut Inner, report: &Report) {
+    /// The longest pause between two probes of what still answers, and an answer that takes a
+    /// slow call's time.
+    const SEEN_WITHIN: Ms = 40_000;
+    let now = inner.now();
+    for one in report.credentials.iter().filter(|one| one.old.verdict == Verdict::Alive) {
+        let Some(old) = inner.watch.olds.get(&one.id) else { continue };
+        let Some(site) = inner.sites.iter().find(|site| site.key(old).is_some()) else { continue };
+        let kind = site.key(old).map(|key| key.kind.as_str());
+        // One ends by itself after the grace of its roll, one is used as rarely as can be.
+        let unwatched = matches!(kind, Some("rolling" | "refresh"));
+        let dead_long = !site.lives(old, now.saturating_sub(SEEN_WITHIN));
+        if site.manners.answers_probes() && !unwatched && dead_long {
+            let (id, why) = (one.id.clone(), one.old.why.clone());
+            inner.watch.broken("no_false_alive", || format!("{id} is dead: {why}"));
+        }
+    }
+}
+
 /// Whatever a run made and lives is what the report says it is, or is named in it.
 fn no_orphan(inner: &mut Inner, report: &Report, held: &BTreeSet<String>) {
     let now = inner.now();
@@ -182,6 +203,15 @@ impl Manners {
         let faults = self.lose_calls + self.lose_answers + self.late;
         let shut = self.outage.is_some() || self.throttles.is_some();
         faults == 0 && !shut && self.refuses.is_none() && self.hangs.is_none()
+    }
+
+    /// Whoever uses a key there is told whether it is accepted, and a revoked one is refused
+    /// everywhere within half the time that a proof goes on.
+    fn answers_probes(&self) -> bool {
+        let faults = self.lose_calls + self.lose_answers + self.late;
+        let shut = self.outage.is_some() || self.throttles.is_some();
+        let probes = [self.refuses, self.hangs].contains(&Some(Verb::Probe));
+        faults == 0 && !shut && !probes && self.lag + self.flaps < 60_000
     }
 
     /// When the last of so many revocations must have left: the look (2 s), the rest of the group

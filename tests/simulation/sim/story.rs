@@ -187,6 +187,9 @@ impl<'a> Story<'a> {
                     let plan = driven.run.plan();
                     end::kills_in_time(&mut self.outside.lock(), plan, self.scenario);
                     let report = self.close(*driven);
+                    if self.scenario.wait.is_none() {
+                        end::no_false_alive(&mut self.outside.lock(), &report);
+                    }
                     return self.afterwards(mode, &report).await;
                 }
                 Exit::TakenOver => {
