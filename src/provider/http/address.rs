@@ -76,9 +76,10 @@ pub(crate) fn lies_on(url: &Url, base: &Url) -> bool {
 }
 
 pub(crate) fn place(scene: &Scene<'_>, target: &Target) -> Result<(Url, Url), Why> {
+    // The base's host is not read again for each request.
     let join = |base: Url, path: &str| {
-        let written = Zeroizing::new(format!("{}{path}", base.as_str().trim_end_matches('/')));
-        let url = Url::parse(&written).map_err(|_| Reason::LeftBase)?;
+        let written = Zeroizing::new(format!("{}{path}", base.path().trim_end_matches('/')));
+        let url = base.join(&written).map_err(|_| Reason::LeftBase)?;
         let below = url.path().starts_with(base.path().trim_end_matches('/'));
         if lies_on(&url, &base) && below { Ok((url, base)) } else { Err(Reason::LeftBase.into()) }
     };
