@@ -81,6 +81,7 @@ fn where_one_place_cannot_be_written_none_is() {
             _ => (Verdict::Alive, "rotate rehearse --role ROLE"),
         };
         assert_eq!((one.old.verdict, one.new.state), (old, NewState::Escrowed), "{kind}");
+        assert_eq!(one.old.until, None);
         assert!(one.todo[0].action.ends_with(action), "{:?}", one.todo);
     }
 }

@@ -59,8 +59,10 @@ impl Run {
         why: String,
     ) -> Old {
         let until = match said {
+            // How long the grace of a roll is, its provider decides.
             Verdict::Dying => machine
                 .revoked
+                .filter(|_| machine.stopped_before_revoke.is_none())
                 .map(|(_, Wall(at))| Wall(at.saturating_add_unsigned(kind.can.proof.give_up_ms))),
             Verdict::Expires => ends_by_itself(kind, machine),
             _ => None,

@@ -70,7 +70,10 @@ pub(super) fn why(
         Verdict::Refused => "refused by name; no live credential was at hand to compare".to_owned(),
         Verdict::Dying => match machine.stopped_before_revoke {
             Some(not_safe) => {
-                format!("its roll ends it some time, left as that is: {}", not_safe_text(not_safe))
+                format!(
+                    "its roll ends it, after a grace left as it is: {}",
+                    not_safe_text(not_safe)
+                )
             }
             None => "the revocation was accepted, and it still answers".to_owned(),
         },
