@@ -101,6 +101,22 @@ fn world() -> impl Strategy<Value = World> {
     )
 }
 
+impl World {
+    /// Nothing is wrong there, and it bears one call at a time.
+    fn calm(mode: Mode, kinds: &[&'static str]) -> Self {
+        Self {
+            manners: Manners::default(),
+            kinds: kinds.to_vec(),
+            mode,
+            deliver: false,
+            burned_admin: false,
+            in_flight: 1,
+            revokes: None,
+            blows: Vec::new(),
+        }
+    }
+}
+
 fn bench(world: &World) -> Bench {
     let mut text = String::from("[role.mail]\nstop = [\"true\"]\n");
     let boss = world.burned_admin && world.mode != Mode::Rehearse;
@@ -216,8 +232,8 @@ proptest! {
     ) {
         let world = World {
             manners: Manners { latency, lag, ..Manners::default() },
-            kinds, mode: Mode::Contain, deliver: true, burned_admin: true, in_flight: 4,
-            revokes: None, blows: Vec::new(),
+            deliver: true, burned_admin: true, in_flight: 4,
+            ..World::calm(Mode::Contain, &kinds)
         };
         let bench = bench(&world);
         let mut sim = Sim::of(&bench, bench.contain());
@@ -244,13 +260,7 @@ fn what_another_kind_made_is_not_taken_for_ours() {
             lose_revokes: 1,
             ..Manners::default()
         },
-        kinds: vec!["password", "nameless"],
-        mode: Mode::Rehearse,
-        deliver: false,
-        burned_admin: false,
-        in_flight: 1,
-        revokes: None,
-        blows: Vec::new(),
+        ..World::calm(Mode::Rehearse, &["password", "nameless"])
     };
     play(&world).unwrap().no_orphan();
 }
@@ -261,13 +271,8 @@ fn what_another_kind_made_is_not_taken_for_ours() {
 fn what_a_person_has_ended_is_not_said_to_be_alive_unseen() {
     let world = World {
         manners: Manners { latency: 50, hangs: vec![Verb::Find], ..Manners::default() },
-        kinds: vec!["key", "key"],
-        mode: Mode::RevokeOnly,
-        deliver: false,
-        burned_admin: false,
-        in_flight: 1,
-        revokes: None,
         blows: vec![(4_000, Blow::Done(0))],
+        ..World::calm(Mode::RevokeOnly, &["key", "key"])
     };
     let sim = play(&world).unwrap();
     for name in ["k0", "k1"] {
@@ -285,13 +290,8 @@ fn what_was_rolled_is_not_left_as_it_is() {
             throttles: Some((Time(6_201), Some(391))),
             ..Manners::default()
         },
-        kinds: vec!["key", "key", "rolling"],
-        mode: Mode::Rehearse,
-        deliver: false,
-        burned_admin: false,
-        in_flight: 1,
-        revokes: None,
         blows: vec![(9_925, Blow::JournalLost)],
+        ..World::calm(Mode::Rehearse, &["key", "key", "rolling"])
     };
     let sim = play(&world).unwrap();
     assert_eq!(sim.verdict("k2"), Verdict::Dying);
@@ -308,13 +308,8 @@ fn what_is_under_way_is_not_held_back() {
             lose_revokes: 1,
             ..Manners::default()
         },
-        kinds: vec!["team-key", "team-key"],
-        mode: Mode::Rehearse,
-        deliver: false,
-        burned_admin: false,
-        in_flight: 1,
-        revokes: None,
         blows: vec![(22_420, Blow::JournalLost)],
+        ..World::calm(Mode::Rehearse, &["team-key", "team-key"])
     };
     let sim = play(&world).unwrap();
     assert_eq!(sim.verdict("k0"), Verdict::Dead);

@@ -79,7 +79,7 @@ impl Machine {
     /// After a person has said stop, what is being ended is ended, and nothing is begun.
     fn is_ending_something(&self, phase: Phase) -> bool {
         match phase {
-            Phase::Revoke => self.steps.asked || self.steps.step > 0 || self.steps.lost,
+            Phase::Revoke => self.steps.taken_up(),
             Phase::Roll => self.issue.asked || self.issue.step > 0,
             Phase::Evict | Phase::Finish => true,
             Phase::Baseline

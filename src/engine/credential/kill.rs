@@ -109,8 +109,7 @@ impl Machine {
     /// Why a rehearsal must not revoke the old one yet.
     fn not_safe_to_revoke(&self, scene: &Scene<'_>) -> Option<NotSafe> {
         let in_use = |state| matches!(state, PlaceState::Reloaded | PlaceState::InUse);
-        let begun = self.steps.asked || self.steps.lost || self.steps.step > 0;
-        if scene.journal_lost && !begun {
+        if scene.journal_lost && !self.steps.taken_up() {
             Some(NotSafe::NotRecorded)
         } else if !self.has_new() {
             Some(NotSafe::NotIssued)

@@ -131,6 +131,11 @@ impl Steps {
         self.sent || self.lost || self.step > 0
     }
 
+    /// A call is in line, or one has left.
+    pub(super) fn taken_up(&self) -> bool {
+        self.asked || self.begun()
+    }
+
     /// It was answered, or has left the line.
     fn back(&mut self) {
         self.asked = false;

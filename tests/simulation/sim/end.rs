@@ -62,11 +62,11 @@ pub(crate) fn no_false_alive(inner: &mut Inner, report: &Report) {
     let now = inner.now();
     for one in report.credentials.iter().filter(|one| one.old.verdict == Verdict::Alive) {
         let Some(old) = inner.watch.olds.get(&one.id) else { continue };
-        let Some(site) = inner.sites.iter().find(|site| site.key(old).is_some()) else { continue };
-        let kind = site.key(old).map(|key| key.kind.as_str());
+        let found = inner.sites.iter().find_map(|site| Some((site, site.key(old)?)));
+        let Some((site, key)) = found else { continue };
         // One ends by itself after the grace of its roll, one is used as rarely as can be.
-        let unwatched = matches!(kind, Some("rolling" | "refresh"));
-        let dead_long = !site.lives(old, now.saturating_sub(SEEN_WITHIN));
+        let unwatched = matches!(key.kind.as_str(), "rolling" | "refresh");
+        let dead_long = !key.lives(now.saturating_sub(SEEN_WITHIN));
         if site.manners.answers_probes() && !unwatched && dead_long {
             let (id, why) = (one.id.clone(), one.old.why.clone());
             inner.watch.broken("no_false_alive", || format!("{id} is dead: {why}"));
@@ -200,18 +200,20 @@ pub(crate) fn kills_in_time(inner: &mut Inner, plan: &Plan, scenario: &Scenario)
 impl Manners {
     /// It does what it is asked, in its own time.
     fn is_healthy(&self) -> bool {
-        let faults = self.lose_calls + self.lose_answers + self.late;
-        let shut = self.outage.is_some() || self.throttles.is_some();
-        faults == 0 && !shut && self.refuses.is_none() && self.hangs.is_none()
+        self.answers() && self.refuses.is_none() && self.hangs.is_none()
     }
 
     /// Whoever uses a key there is told whether it is accepted, and a revoked one is refused
     /// everywhere within half the time that a proof goes on.
     fn answers_probes(&self) -> bool {
-        let faults = self.lose_calls + self.lose_answers + self.late;
-        let shut = self.outage.is_some() || self.throttles.is_some();
         let probes = [self.refuses, self.hangs].contains(&Some(Verb::Probe));
-        faults == 0 && !shut && !probes && self.lag + self.flaps < 60_000
+        self.answers() && !probes && self.lag + self.flaps < 60_000
+    }
+
+    /// Nothing gets lost on the way, and it is never shut.
+    fn answers(&self) -> bool {
+        let faults = self.lose_calls + self.lose_answers + self.late;
+        faults == 0 && self.outage.is_none() && self.throttles.is_none()
     }
 
     /// When the last of so many revocations must have left: the look (2 s), the rest of the group
