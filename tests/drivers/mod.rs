@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +12,11 @@ use rotate::engine::call::{Answer, At, Fault, Liveness, Reason, Values, Verb};
 use rotate::provider::{Acting, Bases, Driver, Reply, Secrets};
 use rotate::secret::{Parts, Secret};
 use serde_json::Value;
+
+#[path = "../lab/port.rs"]
+mod port;
+
+pub(crate) use port::free_port;
 
 /// moto takes 6 s to start when the machine is busy; five times that is broken.
 const START: Duration = Duration::from_secs(30);
@@ -66,11 +71,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
-    listener.local_addr().expect("its address").port()
 }
 
 /// Where a server's program is: in the folder that `tests/run` fills, or installed. A machine

@@ -29,6 +29,7 @@ mod fake_slack;
 mod mariadb;
 mod moto;
 mod oidc;
+mod port;
 mod postgres;
 mod redis;
 mod server;

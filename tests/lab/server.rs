@@ -1,9 +1,11 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use super::port::free_port;
 
 /// Six times what the slowest of them (moto) took on a loaded machine with two cores.
 pub(super) const START: Duration = Duration::from_secs(30);
@@ -80,10 +82,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 pub(super) fn connect(port: u16) -> std::io::Result<TcpStream> {
