@@ -4,4 +4,6 @@
 
 mod bench;
 mod fake;
+#[path = "../lab/port.rs"]
+mod port;
 mod real;

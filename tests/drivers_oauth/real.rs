@@ -9,9 +9,9 @@ use rotate::provider::oauth::Oauth;
 use rotate::provider::{Clients, Driver, Secrets};
 use rotate::secret::{Parts, Secret};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::bench::*;
+use crate::port::free_port;
 
 #[tokio::test]
 async fn learn_tells_what_the_issuer_offers() {
@@ -287,8 +287,7 @@ async fn the_plan_knows_who_acts() {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_got_nothing() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let bench = Bench::at(&format!("http://{free}"));
+    let bench = Bench::at(&format!("http://127.0.0.1:{}", free_port()));
     let not_sent = Answer::Fault(Fault::NotSent(Reason::Connect.into()));
     assert_eq!(bench.revoke("client-token", 0, secret(GARBAGE)).await, not_sent);
     let seen = bench.probe("client-token", secret(GARBAGE)).await;
