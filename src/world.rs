@@ -1,6 +1,6 @@
 //! One call made: the only entry to providers, stores and platforms. It always answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -118,6 +118,8 @@ pub struct LiveWorld {
     seal: Arc<Seal>,
     evidence: Evidence,
     commands: Commands,
+    /// Places that stand under `[admin]`: the responder's own, and no part of the agent's disk.
+    own: BTreeSet<String>,
     /// Commands that make a place's user read it again.
     reloads: Reloads,
 }
@@ -153,6 +155,7 @@ impl LiveWorld {
                 roles: plan.roles.iter().map(|role| role.name.clone()).collect(),
                 root: None,
             },
+            own: own_places(plan),
             reloads: Reloads::new(commands.environment()),
             commands,
         }
@@ -178,9 +181,14 @@ impl LiveWorld {
 impl World for LiveWorld {
     async fn make(&self, _id: CallId, call: &Call, vault: &Vault) -> Made {
         // A driver that panics costs its own call, never the run.
-        let made = AssertUnwindSafe(self.dispatch(&call.task, vault)).catch_unwind().await;
+        let made = AssertUnwindSafe(self.dispatch(call, vault)).catch_unwind().await;
         made.unwrap_or_else(|_| lost(&call.task, Reason::Unexpected).into())
     }
+}
+
+fn own_places(plan: &Plan) -> BTreeSet<String> {
+    let own = plan.actors.iter().filter(|actor| actor.id.starts_with("admin."));
+    own.flat_map(|actor| actor.places.values()).map(ToString::to_string).collect()
 }
 
 /// The answer to a call of which nobody knows whether it happened.
@@ -194,10 +202,11 @@ pub(crate) fn lost(task: &Task, reason: Reason) -> Answer {
 }
 
 impl LiveWorld {
-    async fn dispatch(&self, task: &Task, vault: &Vault) -> Made {
+    async fn dispatch(&self, Call { subject, task, .. }: &Call, vault: &Vault) -> Made {
         let done = match task {
             Task::Read { provider, kind, parts } => {
-                self.read(provider, kind, parts).await.map_err(Fault::Refused)
+                let acts = subject.is_none();
+                self.read(provider, kind, parts, acts).await.map_err(Fault::Refused)
             }
             Task::Generate { provider, kind } => {
                 self.generate(provider, kind).map_err(Fault::Refused)
@@ -223,12 +232,19 @@ impl LiveWorld {
         provider: &str,
         kind: &str,
         places: &BTreeMap<String, SecretRef>,
+        acts: bool,
     ) -> Result<Made, Why> {
         let provider = self.provider(provider)?;
         let described = provider.capability().kinds.get(kind).map(|kind| &kind.parts);
         let mut parts = Parts::default();
         for (name, place) in places {
-            let read = tokio::time::timeout(READ_LIMIT, self.stores.read(place)).await;
+            let read = async {
+                match acts && self.own.contains(&place.to_string()) {
+                    true => self.stores.read_here(place).await,
+                    false => self.stores.read(place).await,
+                }
+            };
+            let read = tokio::time::timeout(READ_LIMIT, read).await;
             let optional =
                 described.and_then(|parts| parts.get(name)).is_some_and(|part| part.optional);
             match read.unwrap_or_else(|_| Err(Reason::Timeout.into())) {
@@ -568,6 +584,7 @@ mod tests {
                     root: None,
                 },
                 commands,
+                own: BTreeSet::new(),
                 reloads: Reloads::default(),
             };
             Self { disk, world, vault: Vault::new() }

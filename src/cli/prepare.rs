@@ -296,11 +296,16 @@ impl Places {
 
     /// The stores; `text` is the inventory's.
     pub(crate) fn stores(&self, text: &Zeroizing<String>) -> Stores {
-        // On another host than the agent's, its commands would reach the wrong places.
-        let commands = if self.root.is_some() { BTreeMap::new() } else { self.commands.clone() };
-        Stores::new(self.root.clone(), Arc::clone(&self.shapes))
-            .with("inventory", Arc::new(InventoryStore::new(text.clone())))
-            .with("cmd", Arc::new(CommandStore::new(commands, self.environment.clone())))
+        let commands = |commands| Arc::new(CommandStore::new(commands, self.environment.clone()));
+        let stores = Stores::new(self.root.clone(), Arc::clone(&self.shapes))
+            .with("inventory", Arc::new(InventoryStore::new(text.clone())));
+        match &self.root {
+            None => stores.with("cmd", commands(self.commands.clone())),
+            // On another host than the agent's, its commands would reach the wrong places.
+            Some(_) => stores
+                .with("cmd", commands(BTreeMap::new()))
+                .with_here("cmd", commands(self.commands.clone())),
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::call::{At, Call, Delivery, Party, Request, Task, Values, Verb};
 use super::capability::StepCapability;
+use super::client::Whose;
 use super::credential::{BASELINE_MS, ControlKind, Machine, Purpose, Side};
+use super::plan::Acting;
 use super::report::Mode;
 use super::scene::{Ready, Scene, names, party};
 
@@ -28,21 +30,21 @@ impl Scene<'_> {
                 // A kill that cannot go without what it tells waits for it, once it has failed.
                 let hasty = self.plan.mode.contains() && machine.look_failures.count == 0;
                 let deadline = if hasty { BASELINE_MS } else { DEADLINE_MS };
-                self.use_it(machine, *layer, self.party(machine, "old").ok()?, deadline)
+                self.use_it(machine, *layer, (self.old(machine)?, Whose::Old), deadline)
             }
             Purpose::ProbeOld(layer) => {
-                self.use_it(machine, *layer, self.party(machine, "old").ok()?, DEADLINE_MS)
+                self.use_it(machine, *layer, (self.old(machine)?, Whose::Old), DEADLINE_MS)
             }
             Purpose::ProbeNew(layer) => {
-                self.use_it(machine, *layer, self.party(machine, "new").ok()?, DEADLINE_MS)
+                self.use_it(machine, *layer, (self.new_one(machine)?, Whose::New), DEADLINE_MS)
             }
             Purpose::ProbeControl(layer) => {
                 self.use_it(machine, *layer, self.control(machine)?, DEADLINE_MS)
             }
             Purpose::MadeUp(_, layer) => {
-                let mut it = self.party(machine, "old").ok()?;
+                let mut it = self.old(machine)?;
                 it.made_up = true;
-                self.use_it(machine, *layer, it, DEADLINE_MS)
+                self.use_it(machine, *layer, (it, Whose::Old), DEADLINE_MS)
             }
             Purpose::Learn(step) => ask(Verb::Learn, 0, *step),
             Purpose::Find | Purpose::LookForIssued | Purpose::List { .. } => ask(Verb::Find, 0, 0),
@@ -104,8 +106,7 @@ impl Scene<'_> {
         })
     }
 
-    fn name_of(&self, acting: Option<super::plan::Acting>) -> String {
-        use super::plan::Acting;
+    fn name_of(&self, acting: Option<Acting>) -> String {
         let named = match acting {
             Some(Acting::Fixed(index)) => {
                 self.plan.actors.get(index as usize).map(|actor| actor.id.clone())
@@ -126,23 +127,45 @@ impl Scene<'_> {
         }
     }
 
-    fn control(&self, machine: &Machine) -> Option<Party> {
+    fn old(&self, machine: &Machine) -> Option<Party> {
+        self.party(machine, "old", Whose::Old).ok()
+    }
+
+    fn new_one(&self, machine: &Machine) -> Option<Party> {
+        self.party(machine, "new", Whose::New).ok()
+    }
+
+    fn control(&self, machine: &Machine) -> Option<(Party, Whose)> {
         match machine.control {
-            ControlKind::New => self.party(machine, "new").ok(),
-            ControlKind::Named => self.acting(self.planned.control?).ok(),
-            ControlKind::Admin => self.acting(self.admin("")?).ok(),
+            ControlKind::New => Some((self.new_one(machine)?, Whose::New)),
+            ControlKind::Named => {
+                let acting = self.planned.control?;
+                // One of the run is a control once it is new.
+                let whose = match acting {
+                    Acting::Planned(_) => Whose::New,
+                    Acting::Fixed(_) => Whose::Old,
+                };
+                Some((self.acting(acting).ok()?, whose))
+            }
+            ControlKind::Admin => Some((self.acting(self.admin("")?).ok()?, Whose::Old)),
             ControlKind::None => None,
         }
     }
 
-    fn use_it(&self, machine: &Machine, layer: u16, it: Party, deadline_ms: u64) -> Option<Task> {
+    fn use_it(
+        &self,
+        machine: &Machine,
+        layer: u16,
+        (it, whose): (Party, Whose),
+        deadline_ms: u64,
+    ) -> Option<Task> {
         let step = self.step(Verb::Probe, layer, 0)?;
-        let mut parties = self.parties(machine, step).ok()?;
+        let mut parties = self.parties(machine, step, whose).ok()?;
         let mut values = self.public_values(machine);
         values.extend(it.public.clone());
         parties.insert("it".to_owned(), it);
         // Which of them is used is told from the others by whoever watches.
-        if let Ok(new) = self.party(machine, "new") {
+        if let Some(new) = self.new_one(machine) {
             parties.entry("new".to_owned()).or_insert(new);
         }
         let at = self.at(Verb::Probe, layer, 0);
@@ -161,7 +184,7 @@ impl Scene<'_> {
         step: u16,
         handle: Option<&String>,
     ) -> Option<Task> {
-        let parties = self.parties(machine, self.step(verb, way, step)?).ok()?;
+        let parties = self.parties(machine, self.step(verb, way, step)?, verb.into()).ok()?;
         let mut values = self.public_values(machine);
         let subject = match verb {
             Verb::Issue | Verb::Roll => &machine.new,
@@ -184,12 +207,13 @@ impl Scene<'_> {
         &self,
         machine: &Machine,
         step: &StepCapability,
+        whose: Whose,
     ) -> Result<BTreeMap<String, Party>, Ready> {
         let mut parties = BTreeMap::new();
         // The one being probed is put in by whoever says which it is.
         for name in names(step).into_iter().filter(|name| name != "it") {
             // What this very step makes is not there yet.
-            match self.party(machine, &name) {
+            match self.party(machine, &name, whose) {
                 Ok(party) => {
                     parties.insert(name, party);
                 }
@@ -198,7 +222,7 @@ impl Scene<'_> {
             }
         }
         // The old one stands by for hints and echo checks wherever it was read.
-        if let Ok(old) = self.party(machine, "old") {
+        if let Some(old) = self.old(machine) {
             parties.entry("old".to_owned()).or_insert(old);
         }
         Ok(parties)

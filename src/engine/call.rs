@@ -439,6 +439,8 @@ pub enum Reason {
     LeftBase,
     /// A marker had no value.
     MissingValue,
+    /// The credential that is used has no such part, and need not have it.
+    NoSuchPart,
     /// The other side answered with a status that means no.
     Refused,
     /// The acting credential (admin, client) was refused, which says nothing of the subject.

@@ -471,6 +471,13 @@ impl KindCapability {
         self.verbs.get(&verb).map_or(&[], Vec::as_slice)
     }
 
+    /// The part that is the provider's id of the credential.
+    pub(super) fn handle_part(&self) -> Option<&str> {
+        let mut parts = self.parts.iter();
+        let found = parts.find(|(_, part)| part.part_type == PartType::Handle);
+        found.map(|(name, _)| name.as_str())
+    }
+
     /// No verb can revoke it, and it ends by itself.
     pub fn only_expires(&self) -> bool {
         let ends =

@@ -13,6 +13,7 @@ pub mod batch;
 pub mod call;
 pub mod capability;
 pub mod check;
+mod client;
 mod credential;
 mod fold;
 pub mod leftover;

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::call::{Party, Reason, RoleIndex, Subject, Time, Verb, Wall, Why};
-use super::capability::{Actor, Effect, PartType, StepCapability, Way};
+use super::capability::{Actor, Effect, StepCapability, Way};
+use super::client::Whose;
 use super::credential::{Machine, Side, Try};
 use super::plan::{Acting, KnownSide, Phase, Plan, Planned, PlannedKind};
 use super::queue::Lane;
@@ -167,6 +168,15 @@ impl Scene<'_> {
         if goes_on && machine.has_new() && proves.contains(&Phase::ProveNew) && !machine.closed {
             return Err(Ready::Later);
         }
+        self.old_of_run(subject)
+    }
+
+    /// The old one, as long as it is not revoked.
+    pub(super) fn old_of_run(&self, subject: Subject) -> Result<Party, Ready> {
+        let unreadable = || Ready::Never(Reason::Unreadable.into());
+        let planned = self.plan.planned(subject).ok_or_else(unreadable)?;
+        let machine = self.machines.get(subject.0 as usize).ok_or_else(unreadable)?;
+        let kind = self.plan.kind(planned.kind).ok_or_else(unreadable)?;
         if matches!(machine.revoke, Revoke::Accepted | Revoke::Lost) {
             return Err(Ready::Never(Reason::ActorRefused.into()));
         }
@@ -187,7 +197,12 @@ impl Scene<'_> {
     }
 
     /// The party that stands under a name in a step's markers.
-    pub(super) fn party(&self, machine: &Machine, name: &str) -> Result<Party, Ready> {
+    pub(super) fn party(
+        &self,
+        machine: &Machine,
+        name: &str,
+        whose: Whose,
+    ) -> Result<Party, Ready> {
         let missing = || Ready::Never(Why::from(Reason::MissingValue));
         match name.split_once('.').map_or((name, ""), |(head, tail)| (head, tail)) {
             ("old" | "it", _) => match &machine.read {
@@ -201,9 +216,9 @@ impl Scene<'_> {
             ("live", _) if machine.new_identity.is_some() => {
                 Ok(party(self.kind, &self.planned.vars, &machine.new))
             }
-            ("live", _) => self.party(machine, "old"),
+            ("live", _) => self.party(machine, "old", whose),
             ("admin", tail) => self.acting(self.admin(tail).ok_or_else(missing)?),
-            ("client", _) => self.acting(self.planned.client.ok_or_else(missing)?),
+            ("client", _) => self.client(whose),
             _ => Err(missing()),
         }
     }
@@ -212,7 +227,7 @@ impl Scene<'_> {
     pub(super) fn ready(&self, machine: &Machine, verb: Verb, step: &StepCapability) -> Ready {
         let mut later = false;
         for name in names(step) {
-            match self.party(machine, &name) {
+            match self.party(machine, &name, verb.into()) {
                 Ok(_) => {}
                 Err(Ready::Later | Ready::Now) => later = true,
                 // What we choose or issue ourselves comes with the step before.
@@ -306,9 +321,7 @@ impl Scene<'_> {
 
     /// The part that is the provider's id of the credential.
     pub(super) fn handle_part(&self) -> Option<&str> {
-        let mut parts = self.kind.can.parts.iter();
-        let found = parts.find(|(_, part)| part.part_type == PartType::Handle);
-        found.map(|(name, _)| name.as_str())
+        self.kind.can.handle_part()
     }
 
     /// The label of the issue with this number of lost ones before it.

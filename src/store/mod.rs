@@ -105,17 +105,26 @@ pub trait SecretStore: Send + Sync {
 /// The stores of one run, by scheme.
 pub struct Stores {
     by_scheme: BTreeMap<String, Arc<dyn SecretStore>>,
+    /// Those that read this very host where the others look at another one's disk.
+    here: BTreeMap<String, Arc<dyn SecretStore>>,
 }
 
 impl Stores {
     /// `env:`, `file:`, `dotenv:`, `json:` and `line:`. With a root, paths begin there and nothing
-    /// is written: it is the disk of a suspect host, looked at from a clean one. `shapes` finds
-    /// the values that `line:` means.
+    /// is written: it is the disk of a suspect host, looked at from a clean one. What stands under
+    /// `[admin]` is the responder's own and is read without it. `shapes` finds the values that
+    /// `line:` means.
     pub fn new(root: Option<PathBuf>, shapes: Shapes) -> Self {
+        let rooted = root.is_some();
+        let here: Arc<dyn SecretStore> = Arc::new(FileStore::new(None, Arc::clone(&shapes)));
         let file: Arc<dyn SecretStore> = Arc::new(FileStore::new(root, shapes));
-        let mut stores = Self { by_scheme: BTreeMap::new() }.with("env", Arc::new(env::EnvStore));
+        let mut stores = Self { by_scheme: BTreeMap::new(), here: BTreeMap::new() }
+            .with("env", Arc::new(env::EnvStore));
         for scheme in ["file", "dotenv", "json", "line"] {
             stores = stores.with(scheme, Arc::clone(&file));
+            if rooted {
+                stores = stores.with_here(scheme, Arc::clone(&here));
+            }
         }
         stores
     }
@@ -124,6 +133,14 @@ impl Stores {
     #[must_use]
     pub fn with(mut self, scheme: &str, store: Arc<dyn SecretStore>) -> Self {
         self.by_scheme.insert(scheme.to_owned(), store);
+        self.here.remove(scheme);
+        self
+    }
+
+    /// Takes a store for what `[admin]` names with a scheme.
+    #[must_use]
+    pub(crate) fn with_here(mut self, scheme: &str, store: Arc<dyn SecretStore>) -> Self {
+        self.here.insert(scheme.to_owned(), store);
         self
     }
 
@@ -132,19 +149,23 @@ impl Stores {
     /// # Errors
     /// As [`Stores::read`]; [`Reason::Unreadable`] if it is no text.
     pub async fn read_public(&self, from: &SecretRef) -> Result<String, Why> {
-        let value = self.read(from).await?;
-        let text = std::str::from_utf8(value.expose()).map_err(|_| Reason::Unreadable)?;
-        Ok(text.to_owned())
+        text(&self.read(from).await?)
     }
 
     /// Puts the values of vars that are references in their place: they are public, and a plan
     /// holds them as values. One that cannot be read stays as it is, and the plan says so.
     pub async fn read_vars(&self, inventory: &mut Inventory) {
         let roles = inventory.roles.values_mut().flat_map(|role| &mut role.credentials);
-        for credential in roles.chain(inventory.admins.values_mut()) {
+        let roles = roles.map(|credential| (false, credential));
+        let admins = inventory.admins.values_mut().map(|credential| (true, credential));
+        for (here, credential) in roles.chain(admins) {
             for value in credential.vars.values_mut() {
                 let VarValue::Reference(reference) = value else { continue };
-                if let Ok(read) = self.read_public(reference).await {
+                let read = match here {
+                    true => self.read_here(reference).await,
+                    false => self.read(reference).await,
+                };
+                if let Ok(read) = read.and_then(|read| text(&read)) {
                     *value = VarValue::Literal(read.into());
                 }
             }
@@ -175,7 +196,25 @@ impl Stores {
     /// # Errors
     /// [`Reason::Unsupported`] for an unknown scheme, else what the store says.
     pub async fn read(&self, from: &SecretRef) -> Result<Secret, Why> {
-        let store = self.store(from)?;
+        self.read_from(self.store(from)?, from).await
+    }
+
+    /// Reads one value of the responder's own: on this host, whatever disk the others lie on.
+    ///
+    /// # Errors
+    /// As [`Stores::read`].
+    pub(crate) async fn read_here(&self, from: &SecretRef) -> Result<Secret, Why> {
+        match self.here.get(&from.scheme) {
+            Some(store) => self.read_from(store, from).await,
+            None => self.read(from).await,
+        }
+    }
+
+    async fn read_from(
+        &self,
+        store: &Arc<dyn SecretStore>,
+        from: &SecretRef,
+    ) -> Result<Secret, Why> {
         let value = match &from.part {
             Some(part) if !store.edits_parts() => {
                 part::get(&store.read(&whole(from)).await?, part)?
@@ -348,6 +387,12 @@ impl Stores {
 struct Unit {
     places: BTreeSet<(usize, String)>,
     sets: Vec<(usize, Vec<Edit>)>,
+}
+
+/// A value that may be written down.
+fn text(value: &Secret) -> Result<String, Why> {
+    let text = std::str::from_utf8(value.expose()).map_err(|_| Reason::Unreadable)?;
+    Ok(text.to_owned())
 }
 
 /// The reference without the part behind `::`.

@@ -8,6 +8,7 @@ mod sim;
 
 mod admins;
 mod batch;
+mod clients;
 mod contain;
 mod issue;
 mod later;

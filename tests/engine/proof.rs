@@ -1,6 +1,6 @@
 //! The proof: each row of the table, and the traps.
 
-use rotate::engine::call::{Answer, Identity, Liveness, Time, Told, Values, Verb, What};
+use rotate::engine::call::{Answer, Identity, Liveness, Reason, Time, Told, Values, Verb, What};
 use rotate::engine::capability::{Lifetime, Rate};
 use rotate::engine::report::{MadeUp, NewState, Revoke, Verdict};
 
@@ -228,15 +228,30 @@ fn the_negative_control_is_asked_once_per_kind_and_never_before_the_first_kill()
     assert!(at("revoke") < at("made-up"));
 }
 
+/// A key that is looked at in two layers.
+fn layered() -> Sim {
+    let bench = Bench::with(&["key"]).can("key", |can| {
+        let layer = can.verbs[&Verb::Probe][0].clone();
+        can.verbs.get_mut(&Verb::Probe).unwrap().push(layer);
+    });
+    Sim::contain(&bench)
+}
+
+/// An access token that has ended by itself says nothing of the refresh token beside it.
+#[test]
+fn a_layer_that_nobody_could_ask_is_not_one_that_the_credential_does_not_have() {
+    for (reason, verdict) in
+        [(Reason::NoSuchPart, Verdict::Dead), (Reason::MissingValue, Verdict::Unproven)]
+    {
+        let mut sim = layered();
+        sim.server.manners.first_layer = Some(reason);
+        sim.finish();
+        assert_eq!(sim.verdict("a"), verdict, "{reason:?}");
+    }
+}
+
 #[test]
 fn layers_are_alive_if_one_is_and_dead_if_all_are() {
-    let layered = || {
-        let bench = Bench::with(&["key"]).can("key", |can| {
-            let layer = can.verbs[&Verb::Probe][0].clone();
-            can.verbs.get_mut(&Verb::Probe).unwrap().push(layer);
-        });
-        Sim::contain(&bench)
-    };
     let mut dead = layered();
     dead.finish();
     assert_eq!(dead.verdict("a"), Verdict::Dead);

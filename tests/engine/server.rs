@@ -19,6 +19,8 @@ pub(crate) struct Key {
     pub(crate) secret: u64,
     pub(crate) label: Option<String>,
     pub(crate) team: String,
+    /// The handle of the client that it was issued to, to any other of which it does not exist.
+    pub(crate) client: Option<String>,
     pub(crate) made: Time,
     /// When it was made, as its list shows it.
     pub(crate) dated: Option<String>,
@@ -71,6 +73,8 @@ pub(crate) struct Manners {
     pub(crate) cuts: Option<(Verb, u32)>,
     /// These verbs never get an answer in time.
     pub(crate) hangs: Vec<Verb>,
+    /// Why the first layer of a probe is not asked.
+    pub(crate) first_layer: Option<Reason>,
 }
 
 pub(crate) struct Server {
@@ -127,6 +131,7 @@ impl Server {
             secret,
             label,
             team: team.to_owned(),
+            client: None,
             made: self.now,
             dated: None,
             revoked: None,
@@ -323,6 +328,18 @@ impl Server {
         secret.is_some_and(|secret| self.accepts(secret))
     }
 
+    /// Whether the client that asks, if one does, is another than the one it was issued to.
+    fn belongs_to_another(&self, secret: u64, request: &Request) -> bool {
+        let client = self.client_of(request);
+        let owner = self.key(secret).and_then(|key| key.client.as_ref());
+        client.zip(owner).is_some_and(|(client, owner)| client != *owner)
+    }
+
+    fn client_of(&self, request: &Request) -> Option<String> {
+        let client = self.secret_of(request.parties.get("client")?)?;
+        Some(self.key(client)?.handle.clone())
+    }
+
     /// One use of a key.
     fn accepts(&mut self, secret: u64) -> bool {
         let uses = self.uses.entry(secret).or_default();
@@ -339,10 +356,15 @@ impl Server {
     }
 
     fn probe(&mut self, request: &Request) -> Liveness {
+        if let Some(reason) = self.manners.first_layer.filter(|_| request.at.way == 0) {
+            return Liveness::Unclear(reason.into());
+        }
         let it = &request.parties["it"];
         let secret = if it.made_up { None } else { self.secret_of(it) };
         let who = secret.and_then(|secret| self.key(secret)).map(|key| key.team.clone());
-        if self.accepts(secret.unwrap_or(0)) {
+        if secret.is_some_and(|secret| self.belongs_to_another(secret, request)) {
+            Liveness::Dead { by_name: true }
+        } else if self.accepts(secret.unwrap_or(0)) {
             Liveness::Alive(Identity(who.unwrap_or_default()))
         } else {
             Liveness::Dead { by_name: true }
@@ -399,6 +421,9 @@ impl Server {
             }
             None => self.make(label, &team),
         };
+        if let Some(client) = self.client_of(request) {
+            self.keys.last_mut().expect("one was made").client = Some(client);
+        }
         let replaced = old.and_then(|old| self.key(old)).map(|key| key.handle.clone());
         if let Some(replaced) = replaced.filter(|_| self.manners.reuses_handles) {
             self.keys.last_mut().expect("one was made").handle = replaced;
@@ -442,6 +467,9 @@ impl Server {
                 }
         });
         let latency = self.manners.latency;
+        if old.is_some_and(|old| self.belongs_to_another(old, request)) {
+            return (latency, Answer::Fault(Fault::Refused(Reason::Refused.into())));
+        }
         let Some((secret, team)) = victim.map(|key| (key.secret, key.team.clone())) else {
             return (latency, Answer::Gone);
         };

@@ -75,6 +75,20 @@ impl Bench {
     }
 }
 
+/// The role's places lie on the disk that was taken from it, and what the responder acts with lies
+/// where the responder is: nothing of that is looked for on the disk.
+#[test]
+fn from_a_clean_host_the_disk_holds_the_role_s_places_and_none_of_the_admin_s() {
+    let bench = bench();
+    let disk = bench.host.path("disk");
+    let there = disk.join(bench.host.path(ENV).strip_prefix("/").unwrap());
+    std::fs::create_dir_all(there.parent().unwrap()).unwrap();
+    std::fs::rename(bench.host.path(ENV), &there).unwrap();
+    let outcome = bench.host.rotate(&["--role", "mail-agent", "--root", disk.to_str().unwrap()]);
+    insta::assert_snapshot!(outcome.table(), @"");
+    assert!(!bench.fake.is_alive(&bench.old.secret));
+}
+
 #[test]
 fn contain_holds_the_new_one_and_restore_delivers_it() {
     let bench = bench();

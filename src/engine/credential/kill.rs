@@ -81,7 +81,8 @@ impl Machine {
             self.wake_by(group_wait);
             return true;
         }
-        let switched = self.new_identity.is_some() && !scene.around.in_use;
+        let serves_on = !scene.plan.gets_another_id(scene.subject);
+        let switched = serves_on && self.new_identity.is_some() && !scene.around.in_use;
         let too_late = contains && scene.now >= ADMIN_WAIT;
         if scene.around.needed && !switched && !too_late && !self.steps.asked {
             if contains {
@@ -98,7 +99,8 @@ impl Machine {
         if !scene.comes_before_revoke(Phase::Deliver) {
             return None;
         }
-        let broken = scene.around.group_broken.then_some(NotSafe::GroupNotReplaced);
+        let broken = scene.around.group_broken || scene.leaves_grants_behind();
+        let broken = broken.then_some(NotSafe::GroupNotReplaced);
         if let Some(because) = self.not_safe_to_revoke(scene).or(broken) {
             self.stop_before_revoke(&scene.planned.phases, because);
             return Some(Flow::Next);

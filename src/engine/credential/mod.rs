@@ -370,6 +370,14 @@ impl Machine {
         self.issued == Issued::Yes
     }
 
+    /// The new one is there, or may come, and its use is still to be tried.
+    pub(in crate::engine) fn new_may_be_proved(&self, phases: &[Phase]) -> bool {
+        let left = phases.get(usize::from(self.at)..).unwrap_or_default();
+        !self.closed
+            && matches!(self.issued, Issued::No | Issued::Looking | Issued::Yes)
+            && left.contains(&Phase::ProveNew)
+    }
+
     /// The new one has the provider's id of the old one.
     pub(in crate::engine) fn keeps_handle(&self) -> bool {
         self.new.handle.is_some() && self.new.handle == self.old.handle

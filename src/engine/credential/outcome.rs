@@ -41,8 +41,7 @@ impl Layers {
                 self.refused = true;
                 self.by_name &= by_name;
             }
-            // A layer of an optional part that this credential does not have.
-            Liveness::Unclear(why) if why.reason == Reason::MissingValue && count > 1 => {}
+            Liveness::Unclear(why) if why.reason == Reason::NoSuchPart && count > 1 => {}
             Liveness::Unclear(why) => self.unclear = Some(why),
         }
         if self.next < count {

@@ -2,7 +2,9 @@
 
 use super::advance::Flow;
 use super::{ControlKind, Issued, Layers, Machine, Purpose, Steps, liveness};
-use crate::engine::call::{Answer, Identity, Liveness, Reason, Time};
+use crate::engine::call::{Answer, Identity, Liveness, Party, Reason, Time, Verb};
+use crate::engine::capability::{Actor, StepCapability};
+use crate::engine::client::Whose;
 use crate::engine::plan::{Acting, Phase, PlannedKind};
 use crate::engine::proof::{Due, Proof};
 use crate::engine::queue::Lane;
@@ -343,7 +345,22 @@ impl Scene<'_> {
     pub(super) fn uses_old(&self, machine: &Machine) -> bool {
         machine.read == super::Try::Done
             && self.probe().is_some()
+            && !self.asker_is_gone()
             && !Lane::Refused.forbidden(&self.kind.limits)
+    }
+
+    /// Whether who asks about the old one cannot act any more, in any layer of the probe.
+    fn asker_is_gone(&self) -> bool {
+        let never = |party: Result<Party, Ready>| matches!(party, Err(Ready::Never(_)));
+        let gone = |step: &StepCapability| match &step.actor {
+            Actor::Client => never(self.client(Whose::Old)),
+            Actor::Admin(name) => {
+                let admin = self.admin(name.as_deref().unwrap_or_default());
+                admin.is_none_or(|admin| never(self.acting(admin)))
+            }
+            Actor::Old | Actor::It | Actor::New | Actor::Live | Actor::None => false,
+        };
+        self.ways(Verb::Probe).iter().all(|way| way.steps.iter().any(gone))
     }
 
     /// Whether the negative control is settled.
@@ -359,14 +376,10 @@ impl Scene<'_> {
             Acting::Planned(subject) => self.machines.get(subject.0 as usize).map(|other| {
                 let planned = self.plan.planned(subject);
                 let phases = planned.map_or(&[][..], |one| &one.phases);
-                let left = phases.get(usize::from(other.at)..).unwrap_or_default();
                 let kind = planned.and_then(|one| self.plan.kind(one.kind));
                 // Nobody waits for a person.
                 let person = !other.has_new() && kind.is_some_and(PlannedKind::asks_a_person);
-                let may_come = !(other.closed || person)
-                    && matches!(other.issued, Issued::No | Issued::Looking | Issued::Yes)
-                    && left.contains(&Phase::ProveNew);
-                (other.new_identity.is_some(), may_come)
+                (other.new_identity.is_some(), !person && other.new_may_be_proved(phases))
             }),
         };
         match new_one {

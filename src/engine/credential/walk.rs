@@ -187,6 +187,10 @@ impl Scene<'_> {
         if self.spent_actor(machine, verb, way) {
             return Ready::Never(Reason::ActorRefused.into());
         }
+        // What it would be rolled to is the old client's again.
+        if verb == Verb::Roll && self.plan.replaced_client(self.planned).is_some() {
+            return Ready::Never(Reason::Unsupported.into());
+        }
         if hits_the_new_one(machine, verb, way) {
             return Ready::Never(Reason::HandleReused.into());
         }

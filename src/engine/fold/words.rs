@@ -123,6 +123,7 @@ pub fn in_words(why: &Why) -> String {
         Reason::Redirect => "the answer was a redirect, and none is followed",
         Reason::LeftBase => "the address would have left the provider's hosts",
         Reason::MissingValue => "a value it needs is not known",
+        Reason::NoSuchPart => "it has no such part",
         Reason::Refused => "refused",
         Reason::ActorRefused => "the acting credential was refused",
         Reason::SomebodyElse => "somebody else was there first",

@@ -133,7 +133,7 @@ impl Run {
         else {
             return;
         };
-        let needs = still_needs(machine, planned);
+        let needs = still_needs(machine, planned, &self.plan);
         let holds = planned.leader.is_some() && holds_up(machine, planned, self.plan.mode);
         let dies = is_to_revoke(machine, planned);
         let broken = machine.stopped_before_revoke.is_some();
@@ -193,18 +193,18 @@ fn count(number: u32, up: bool) -> u32 {
 }
 
 /// Whether a credential still makes calls that its admin or client may have to sign. What a proof
-/// or a last list needs does not count: a burned admin never waits for those.
-fn still_needs(machine: &Machine, planned: &Planned) -> bool {
+/// or a last list needs does not count: a burned admin never waits for those. In a rehearsal nothing
+/// is burned, and who alone can see a death is kept for it.
+fn still_needs(machine: &Machine, planned: &Planned, plan: &Plan) -> bool {
     let left = planned.phases.get(usize::from(machine.at)..).unwrap_or_default();
+    let replaced = plan.replaced_client(planned).is_some();
     !machine.closed
         && left.iter().any(|phase| match phase {
-            Phase::Baseline
-            | Phase::Issue
-            | Phase::Roll
-            | Phase::Finish
-            | Phase::Revoke
-            | Phase::Evict => true,
-            Phase::ProveNew | Phase::Deliver | Phase::ProveOld | Phase::Sweep => false,
+            Phase::Baseline | Phase::Roll | Phase::Finish | Phase::Revoke | Phase::Evict => true,
+            // The new one is its successor's to issue.
+            Phase::Issue => !(replaced && planned.admins.is_empty()),
+            Phase::ProveOld => replaced && plan.mode == Mode::Rehearse,
+            Phase::ProveNew | Phase::Deliver | Phase::Sweep => false,
         })
 }
 

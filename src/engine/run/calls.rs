@@ -1,7 +1,7 @@
 //! What is wanted becomes a call; what is answered reaches whoever asked.
 
 use super::super::call::{
-    Answer, Call, CallId, Fault, Reason, RoleIndex, Subject, Task, Time, Verb, Why,
+    Answer, Call, CallId, Fault, Party, Reason, RoleIndex, Subject, Task, Time, Verb, Why,
 };
 use super::super::capability::Limits;
 use super::super::credential::{Machine, Purpose};
@@ -159,7 +159,11 @@ impl Run {
             })
             .filter(|admin| {
                 let machine = self.machines.get(admin.0 as usize);
-                machine.is_some_and(|machine| machine.new_identity.is_none())
+                let acts = |(name, party): (&String, &Party)| {
+                    let own = machine.is_some_and(|machine| party.secrets == machine.old.secrets);
+                    takes_part(name) && own
+                };
+                request.parties.iter().any(acts)
             })
             .collect();
         borrowed.sort_unstable();

@@ -193,9 +193,20 @@ impl<'s> Scene<'s> {
     /// The value, `None` where an optional marker has none.
     pub(crate) fn marker(&self, marker: &Marker) -> Result<Option<Found>, Why> {
         match self.find(&marker.value)? {
-            None if !marker.optional => Err(Reason::MissingValue.into()),
+            None if marker.optional => Ok(None),
+            None if self.need_not_have(&marker.value) => Err(Reason::NoSuchPart.into()),
+            None => Err(Reason::MissingValue.into()),
             found => Ok(found),
         }
+    }
+
+    /// Whether it is a part that the credential which is used may lack. What an admin or a client
+    /// lacks says nothing of that one.
+    fn need_not_have(&self, value: &Named) -> bool {
+        let Named::Part { of, name, .. } = value else { return false };
+        let used = self.party(subject(self.verb));
+        let own = self.of(of).zip(used).is_some_and(|(of, used)| std::ptr::eq(of, used));
+        own && self.kind.head.parts.get(name).is_some_and(|part| part.part.optional)
     }
 
     /// A text for a header: bytes of any value, `None` where an optional marker has none.

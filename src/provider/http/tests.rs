@@ -351,6 +351,32 @@ async fn what_is_absent_is_left_out_and_nothing_breaks_out_of_json() {
     assert_eq!(stage.heard().len(), 2, "one login, one call, and nothing for the bad values");
 }
 
+/// Who lacks what decides whether a layer of a probe is one that this credential does not have, or
+/// one that nobody could ask.
+#[tokio::test]
+async fn only_the_credential_s_own_optional_part_is_told_apart_from_a_missing_value() {
+    let file = FILE
+        .replace(
+            "admin = \"admin\"\n",
+            "admin = \"admin\"\nparts = { secret = \"secret\", access = \"secret?\" }\n",
+        )
+        .replace(
+            "secret = \"secret\" }\nauth  = { headers",
+            "secret = \"secret\", more = \"secret?\" }\nauth  = { headers",
+        );
+    for (marker, reason) in
+        [("{{ access }}", Reason::NoSuchPart), ("{{ admin.more }}", Reason::MissingValue)]
+    {
+        let asks = format!("get        = \"/me\"\nquery      = {{ with = \"{marker}\" }}\n");
+        let file = file.replace("get        = \"/me\"\n", &asks);
+        let stage = Stage::of(&file, |_| answer(200, json!({}))).await;
+        let reply = stage.call(Verb::Probe, 0, json!({})).await;
+        let unclear = Answer::Saw(Liveness::Unclear(reason.into()), Values::new());
+        assert_eq!(reply.answer, unclear, "{marker}");
+        assert_eq!(stage.heard().len(), 0);
+    }
+}
+
 #[track_caller]
 fn assert_refused(reply: Reply, reason: Reason) {
     match reply.answer {

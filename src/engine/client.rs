@@ -1,0 +1,104 @@
+//! The OAuth client that acts, where it is rotated in the same run.
+//!
+//! A client that registers anew is another client (RFC 7591): what was granted to the one does not
+//! belong to the other, which may neither end it (RFC 7009 section 2.1) nor see whether it lives
+//! (RFC 7662 section 2.2). So the old one acts for the old, as long as it is there, and its
+//! successor for the new.
+
+use super::call::{Party, Reason, Subject, Verb, Why};
+use super::plan::{Acting, Phase, Plan, Planned};
+use super::report::Mode;
+use super::scene::{Ready, Scene, party};
+
+/// What a call is about, as far as the client goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// What was granted to the old client.
+    Old,
+    /// What its successor is granted.
+    New,
+}
+
+impl From<Verb> for Whose {
+    fn from(verb: Verb) -> Self {
+        if verb == Verb::Issue { Self::New } else { Self::Old }
+    }
+}
+
+impl Plan {
+    /// Whether this run gives it another id: one that is a part of it comes anew with the issue.
+    pub(super) fn gets_another_id(&self, subject: Subject) -> bool {
+        self.planned(subject).is_some_and(|planned| {
+            let kind = self.kind(planned.kind);
+            planned.phases.contains(&Phase::Issue)
+                && kind.is_some_and(|kind| kind.can.handle_part().is_some())
+        })
+    }
+
+    /// The client of the run that gets another id, if that is the client of this one.
+    pub(super) fn replaced_client(&self, planned: &Planned) -> Option<Subject> {
+        match planned.client {
+            Some(Acting::Planned(client)) if self.gets_another_id(client) => Some(client),
+            _ => None,
+        }
+    }
+}
+
+impl Scene<'_> {
+    /// The client, if its bytes are at hand.
+    pub(super) fn client(&self, whose: Whose) -> Result<Party, Ready> {
+        let missing = || Ready::Never(Why::from(Reason::MissingValue));
+        match (self.planned.client.ok_or_else(missing)?, whose) {
+            (Acting::Planned(client), Whose::Old) if self.is_another(client) => {
+                self.old_of_run(client)
+            }
+            (Acting::Planned(client), Whose::New) if self.plan.gets_another_id(client) => {
+                self.successor(client)
+            }
+            (acting, _) => self.acting(acting),
+        }
+    }
+
+    /// Whether its successor is another client: in this run, or in the one that this one verifies.
+    fn is_another(&self, client: Subject) -> bool {
+        self.plan.gets_another_id(client)
+            || self.machines.get(client.0 as usize).is_some_and(|machine| {
+                let ids = (&machine.old.handle, &machine.new.handle);
+                let planned = self.plan.planned(client);
+                let kind = planned.and_then(|planned| self.plan.kind(planned.kind));
+                kind.is_some_and(|kind| kind.can.handle_part().is_some())
+                    && matches!(ids, (Some(old), Some(new)) if old != new)
+            })
+    }
+
+    /// What a client is granted that is about to be revoked dies with it, so its successor is
+    /// waited for. One that stays is its own.
+    fn successor(&self, client: Subject) -> Result<Party, Ready> {
+        let unreadable = || Ready::Never(Reason::Unreadable.into());
+        let planned = self.plan.planned(client).ok_or_else(unreadable)?;
+        let machine = self.machines.get(client.0 as usize).ok_or_else(unreadable)?;
+        let kind = self.plan.kind(planned.kind).ok_or_else(unreadable)?;
+        if machine.new_identity.is_some() {
+            Ok(party(kind, &planned.vars, &machine.new))
+        } else if machine.new_may_be_proved(&planned.phases) {
+            Err(Ready::Later)
+        } else if machine.stopped_before_revoke.is_some() {
+            self.old_of_run(client)
+        } else {
+            Err(Ready::Never(Reason::ActorRefused.into()))
+        }
+    }
+
+    /// A rehearsal that replaced this client, and not all that was granted to it, would end what
+    /// is still in use.
+    pub(super) fn leaves_grants_behind(&self) -> bool {
+        self.plan.mode == Mode::Rehearse
+            && self.planned.serves.iter().any(|served| {
+                let planned = self.plan.planned(*served);
+                let client = planned.and_then(|planned| self.plan.replaced_client(planned));
+                let machine = self.machines.get(served.0 as usize);
+                client == Some(self.subject)
+                    && machine.is_some_and(|machine| machine.stopped_before_revoke.is_some())
+            })
+    }
+}
