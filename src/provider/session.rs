@@ -7,14 +7,17 @@
 //!
 //! Sites hand out new session ids when nobody asked for one. One that is handed to us together with
 //! what only a signed-in user sees is remembered, in memory alone, and ended with the session that
-//! it came from.
+//! it came from; once that one's revocation was accepted, by the very look that it came with.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 
-use self::cookie::{Jar, print};
+use self::cookie::Jar;
+use self::handed::{Given, Handed};
 use self::page::Reception;
 use self::sign::{Cookies, Ended};
 use self::site::Site;
@@ -25,18 +28,19 @@ use crate::engine::capability::{Actor, Blast, Radius, Seen, StepCapability, Way}
 use crate::secret::{Parts, Secret};
 
 mod cookie;
+mod handed;
 mod page;
 mod sign;
 mod site;
 mod store;
 mod wire;
 
-/// Sessions that are remembered for one cookie: a site that hands out more than these has a new id
-/// for every look, and each is as good as the last.
-const HANDED_MAX: usize = 16;
-
 /// Pages whose answer to a visitor without cookies is kept. A run meets a handful.
 const PAGES_MAX: usize = 64;
+
+/// How long a look ends what was handed to us: three requests of a slow site, and half of what the
+/// look as a whole may take. The next look goes on with what is left.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// Ways of a revocation, best first.
 const BY_STORE: u16 = 0;
@@ -49,32 +53,32 @@ pub struct WebSession {
     clients: SharedClients,
     /// By page: how it receives a visitor without cookies.
     anonymous: Mutex<BTreeMap<String, Reception>>,
-    /// By cookie: the sessions that were handed to us for it.
-    handed: Mutex<BTreeMap<[u8; 32], Vec<Secret>>>,
+    handed: Handed,
 }
 
 impl WebSession {
     /// A driver over the shared clients.
     pub fn new(clients: SharedClients) -> Self {
-        Self { clients, anonymous: Mutex::default(), handed: Mutex::default() }
+        Self { clients, anonymous: Mutex::default(), handed: Handed::default() }
     }
 
     async fn probe(&self, call: &Call<'_>) -> Result<Answer, Failure> {
         let site = Site::new(&self.clients.probes, call.bases, call.values)?;
         let cookies = Cookies::of(&site)?;
         let it = call.cookie("it")?;
-        let jar = Jar::of(cookies.own, it);
-        let (nobody, seen) = futures::join!(self.without_cookies(&site, call), site.receives(&jar));
-        let (reception, answered) = seen?;
+        let given = self.handed.to(it);
+        let look = sign::look(&site, cookies, it, given);
+        let (nobody, seen) = futures::join!(self.without_cookies(&site, call), look);
+        let (reception, handed) = seen?;
         let liveness = match (reception, nobody) {
             // Whoever is known without a cookie is known with any.
             (_, Ok(Reception::Known(_))) => {
+                handed.iter().for_each(|session| given.strike(session));
                 return Err(refused(Reason::NoClass, "accepted-without-cookie"));
             }
             (Reception::Known(_), Err(failure)) => return Err(failure),
             (Reception::Known(_), Ok(Reception::Unclear(why))) => Liveness::Unclear(why),
             (Reception::Known(user), Ok(Reception::Nobody(..) | Reception::Refused(_))) => {
-                self.remember(it, cookies.handed(&answered, it));
                 if cookie::shows(&user.0, it) {
                     return Err(Reason::Echo.into());
                 }
@@ -94,7 +98,26 @@ impl WebSession {
             (Reception::Nobody(..), Err(_)) => Liveness::Dead { by_name: false },
             (Reception::Unclear(why), _) => Liveness::Unclear(why),
         };
+        let left_over = given.left_over();
+        match liveness {
+            // The old one is not dead while what it handed us lives.
+            Liveness::Dead { .. } if left_over => self.end_left_over(call, given).await?,
+            // What is not ended now is left to the next look: that the old one lives is the news.
+            Liveness::Alive(_) if left_over && site.word("logout").is_some() => {
+                let _ = self.end_left_over(call, given).await;
+            }
+            _ => {}
+        }
         Ok(Answer::Saw(liveness, Values::new()))
+    }
+
+    /// Ends what no revocation will end: the one of its cookie was accepted before. Never
+    /// everywhere: by now that may end the new one.
+    async fn end_left_over(&self, call: &Call<'_>, given: Given<'_>) -> Result<(), Failure> {
+        let site = Site::new(&self.clients.calls, call.bases, call.values)?;
+        let ended = sign::handed_out(&site, site.word("logout"), Cookies::of(&site)?, given);
+        let lost = |_| Failure::Lost(Reason::Timeout.into());
+        timeout(ENDING, ended).await.map_err(lost)?
     }
 
     /// How the page receives a visitor without cookies: asked once, and again while it is unclear.
@@ -124,25 +147,6 @@ impl WebSession {
         known.get(signs).cloned()
     }
 
-    fn remember(&self, shown: &Secret, handed: Vec<Secret>) {
-        if handed.is_empty() {
-            return;
-        }
-        let mut all = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
-        let ours = all.entry(print(shown)).or_default();
-        for session in handed {
-            if ours.len() < HANDED_MAX && !ours.iter().any(|known| known.same(&session)) {
-                ours.push(session);
-            }
-        }
-    }
-
-    /// Sessions that were handed to us for this cookie; remembered again where ending them fails.
-    fn handed_for(&self, shown: &Secret) -> Vec<Secret> {
-        let mut all = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
-        all.remove(&print(shown)).unwrap_or_default()
-    }
-
     /// Ends the old one, and what was handed to us for it, in one way.
     async fn revoke(&self, at: &At, call: &Call<'_>) -> Result<Answer, Failure> {
         let site = Site::new(&self.clients.calls, call.bases, call.values)?;
@@ -150,21 +154,18 @@ impl WebSession {
             return by_handle(call).await;
         }
         let old = call.cookie("old")?;
-        let handed = self.handed_for(old);
+        let given = self.handed.to(old);
         let ended = match at.way {
-            BY_STORE => in_store(call, &site, old, &handed).await,
-            BY_SIGN_OUT => sign_out(&site, "logout", old, &handed).await,
-            EVERYWHERE => sign_out(&site, "everywhere", old, &handed).await,
-            _ => Err(Reason::Unsupported.into()),
+            BY_STORE => in_store(call, &site, old, given).await?,
+            BY_SIGN_OUT => sign_out(&site, "logout", old, given).await?,
+            EVERYWHERE => sign_out(&site, "everywhere", old, given).await?,
+            _ => return Err(Reason::Unsupported.into()),
         };
-        match ended {
-            Ok(Ended::Said) => Ok(Answer::Done),
-            Ok(Ended::Before) => Ok(Answer::Gone),
-            Err(failure) => {
-                self.remember(old, handed);
-                Err(failure)
-            }
-        }
+        given.revoked();
+        Ok(match ended {
+            Ended::Said => Answer::Done,
+            Ended::Before => Answer::Gone,
+        })
     }
 
     async fn issue(&self, call: &Call<'_>) -> Result<Reply, Failure> {
@@ -302,19 +303,19 @@ async fn in_store(
     call: &Call<'_>,
     site: &Site<'_>,
     old: &Secret,
-    handed: &[Secret],
+    given: Given<'_>,
 ) -> Result<Ended, Failure> {
     let names = store::names(call.values, old)?;
     let mut store = store::open(call.bases, call.party("admin.store")?, call.values).await?;
     let removed = store.remove(&names).await?;
-    for session in handed {
-        store.remove(&store::names(call.values, session)?).await?;
+    for session in given.living() {
+        store.remove(&store::names(call.values, &session)?).await?;
+        given.strike(&session);
     }
     if removed > 0 {
         return Ok(Ended::Said);
     }
-    let own = site.demand("cookie")?;
-    match site.receives(&Jar::of(own, old)).await {
+    match sign::look(site, Cookies::of(site)?, old, given).await {
         Ok((Reception::Nobody(..), _)) => Ok(Ended::Before),
         _ => Err(refused(Reason::Refused, "not-found")),
     }
@@ -325,20 +326,15 @@ async fn sign_out(
     site: &Site<'_>,
     var: &str,
     old: &Secret,
-    handed: &[Secret],
+    given: Given<'_>,
 ) -> Result<Ended, Failure> {
     let (path, cookies) = (site.demand(var)?, Cookies::of(site)?);
-    let session = Cookies { own: cookies.session, ..cookies };
-    for given in handed {
-        let jar = Jar::of(cookies.session, given);
-        // Most sites end the ids of one session together; what is over needs no sign-out.
-        if matches!(site.receives(&jar).await, Ok((Reception::Known(_), _))) {
-            sign::out(site, path, session, given).await?;
-        }
-    }
-    let ended = sign::out(site, path, cookies, old).await?;
+    let alone = given.living().is_empty();
+    sign::handed_out(site, Some(path), cookies, given).await?;
+    let ended = sign::out(site, path, cookies, old, given).await?;
+    sign::handed_out(site, Some(path), cookies, given).await?;
     // Ours ended it a moment ago, together with what was handed to us.
-    Ok(if handed.is_empty() { ended } else { Ended::Said })
+    Ok(if alone { ended } else { Ended::Said })
 }
 
 fn way(step: StepCapability) -> Way {

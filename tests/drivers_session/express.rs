@@ -1,5 +1,7 @@
 //! express-session with connect-redis.
 
+use std::time::Duration;
+
 use rotate::engine::call::{Answer, Reason};
 use serde_json::{Value, json};
 
@@ -9,6 +11,9 @@ use crate::lab::{self, Express, Redis};
 const ACL: &str = "user default on >admin ~* &* +@all\nuser site on >site ~* &* +@all\n\
                    user sweeper on >sweeper ~sess:* &* +del +mget +get +scan +auth\n\
                    user looker on >looker ~sess:* &* +get +mget +scan";
+
+/// Any answer on loopback takes less.
+const GIVEN_UP: Duration = Duration::from_secs(2);
 
 fn site() -> Option<(Redis, Express)> {
     let redis = lab::redis(ACL)?;
@@ -167,6 +172,77 @@ async fn sessions_that_a_look_hands_us_end_with_the_old_one() {
         assert_eq!(bench.rows(&old).await, []);
         assert!(!express.is_alive("connect.sid", &old).await);
     }
+}
+
+/// The call is given up while the site is silent; the next one still knows what to end.
+#[tokio::test]
+async fn handed_sessions_outlast_a_sign_out_that_hangs() {
+    let Some((redis, express)) = site() else { return };
+    // Handed at a look, or on the way to the sign-out.
+    for (page, csrf_page) in [("/renews", "/home"), ("/me", "/home-copies")] {
+        let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
+            .with_store(&redis.address, "sweeper", "sweeper");
+        let (old, _) = express.sign_in("mail", false).await;
+        bench.set("page", page);
+        assert_eq!(bench.alive(&old).await, "mail");
+        bench.set("csrf_page", csrf_page);
+        bench.set("logout", "/logout-hangs");
+        let revoked = tokio::time::timeout(GIVEN_UP, bench.revoke(BY_SIGN_OUT, &old)).await;
+        assert!(revoked.is_err(), "it hangs");
+        assert!(bench.rows(&old).await.len() > 1, "another one was handed out");
+
+        bench.set("csrf_page", "/home");
+        bench.set("logout", "/logout");
+        assert_eq!(bench.revoke(BY_SIGN_OUT, &old).await, Answer::Done);
+        assert_eq!(bench.rows(&old).await, []);
+    }
+}
+
+/// The site accepts the revocation and goes on answering, with another session at each look.
+#[tokio::test]
+async fn what_a_look_hands_us_after_the_revocation_is_ended_by_that_look() {
+    let Some((redis, express)) = site() else { return };
+    let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
+        .with_store(&redis.address, "sweeper", "sweeper");
+    let (old, _) = express.sign_in("mail", false).await;
+    bench.set("logout", "/logout-lies");
+    assert_eq!(bench.revoke(BY_SIGN_OUT, &old).await, Answer::Done, "so it says");
+    bench.set("logout", "/logout");
+    bench.set("page", "/renews");
+    for _ in 0..2 {
+        assert_eq!(bench.alive(&old).await, "mail");
+        assert_eq!(bench.rows(&old).await.len(), 1, "the old one alone");
+    }
+    assert_eq!(bench.revoke(BY_STORE, &old).await, Answer::Done);
+    assert_eq!(bench.probe(&old).await, dead());
+    assert_eq!(bench.rows(&old).await, []);
+}
+
+/// Without a sign-out nothing ends it: then the old one is not called dead while it lives.
+#[tokio::test]
+async fn the_old_one_is_not_dead_while_what_it_handed_us_lives() {
+    let Some((redis, express)) = site() else { return };
+    let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
+        .with_store(&redis.address, "sweeper", "sweeper");
+    let (old, _) = express.sign_in("mail", false).await;
+    bench.set("logout", "/logout-lies");
+    assert_eq!(bench.revoke(BY_SIGN_OUT, &old).await, Answer::Done, "so it says");
+    bench.set("logout", "");
+    bench.set("page", "/renews");
+    assert_eq!(bench.alive(&old).await, "mail");
+    bench.set("page", "/me");
+    let elsewhere = Bench::new("session-cookie", &express.address, &vars());
+    let mut elsewhere = elsewhere.with_store(&redis.address, "sweeper", "sweeper");
+    assert_eq!(elsewhere.revoke(BY_STORE, &old).await, Answer::Done);
+    assert!(!express.is_alive("connect.sid", &old).await);
+    let seen = bench.probe(&old).await;
+    assert_eq!(refusal(&seen), (Reason::Refused, None, Some("handed-anew")));
+
+    let rows = bench.rows(&old).await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    elsewhere.set("handle", &rows[0].handle);
+    assert_eq!(elsewhere.revoke(BY_HANDLE, "").await, Answer::Done);
+    assert_eq!(bench.probe(&old).await, dead());
 }
 
 #[tokio::test]

@@ -5,10 +5,11 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::cookie::{Jar, handed};
+use super::handed::Given;
 use super::page::Reception;
 use super::site::{Form, Site};
-use super::wire::{Answered, Failure};
-use crate::engine::call::{Reason, Why};
+use super::wire::{Answered, Failure, refused};
+use crate::engine::call::Reason;
 use crate::provider::Acting;
 use crate::secret::Secret;
 
@@ -42,10 +43,79 @@ impl<'a> Cookies<'a> {
         Ok(Self { own, session: site.word("session_cookie").unwrap_or(own) })
     }
 
+    /// Those of a session alone, without the credential that signed it in.
+    fn of_session(self) -> Self {
+        Self { own: self.session, ..self }
+    }
+
     /// What an answer hands us: another session than the one that was shown.
-    pub(super) fn handed(self, answered: &Answered, shown: &Secret) -> Vec<Secret> {
+    fn handed(self, answered: &Answered, shown: &Secret) -> Vec<Secret> {
         handed(&answered.headers, self.session, Some(shown))
     }
+}
+
+/// How the site receives a cookie, and the sessions that it hands to one whom it knows. They are
+/// remembered before anything else is waited for: a call may end at any time.
+pub(super) async fn look(
+    site: &Site<'_>,
+    cookies: Cookies<'_>,
+    shown: &Secret,
+    given: Given<'_>,
+) -> Result<(Reception, Vec<Secret>), Failure> {
+    let (reception, answered) = site.receives(&Jar::of(cookies.own, shown)).await?;
+    let known = matches!(reception, Reception::Known(_));
+    let handed = if known { cookies.handed(&answered, shown) } else { Vec::new() };
+    given.add(&handed);
+    Ok((reception, handed))
+}
+
+/// Signs out every session that was handed to us; without a path it finds them over.
+///
+/// # Errors
+/// A refusal, where one of them still lives after it.
+pub(super) async fn handed_out(
+    site: &Site<'_>,
+    path: Option<&str>,
+    cookies: Cookies<'_>,
+    given: Given<'_>,
+) -> Result<(), Failure> {
+    let cookies = cookies.of_session();
+    for _ in 0..FOLLOWED {
+        for session in &given.living() {
+            // Without a look before it: that may be what hands us the next one.
+            let refusal = match path {
+                Some(path) => match out(site, path, cookies, session, given).await {
+                    Ok(_) => None,
+                    Err(refusal @ Failure::Refused(_)) => Some(refusal),
+                    Err(failure) => return Err(failure),
+                },
+                None => Some(handed_anew()),
+            };
+            // Most sites end the ids of one session together; what is over refuses its sign-out.
+            if let Some(refusal) = refusal
+                && opens(site, cookies, session, given).await?
+            {
+                return Err(refusal);
+            }
+            given.strike(session);
+        }
+    }
+    if given.living().is_empty() { Ok(()) } else { Err(handed_anew()) }
+}
+
+fn handed_anew() -> Failure {
+    refused(Reason::Refused, "handed-anew")
+}
+
+/// Whether a session opens the page.
+async fn opens(
+    site: &Site<'_>,
+    cookies: Cookies<'_>,
+    session: &Secret,
+    given: Given<'_>,
+) -> Result<bool, Failure> {
+    let (reception, _) = look(site, cookies, session, given).await?;
+    Ok(matches!(reception, Reception::Known(_)))
 }
 
 /// Signs a session out at `path`, and every living session that the site hands us instead.
@@ -57,42 +127,46 @@ pub(super) async fn out(
     path: &str,
     cookies: Cookies<'_>,
     session: &Secret,
+    given: Given<'_>,
 ) -> Result<Ended, Failure> {
-    let (first, mut given) =
-        once(site, path, Jar::of(cookies.own, session), session, cookies).await?;
+    let (first, mut fresh) = once(site, path, cookies, session, given).await?;
+    let cookies = cookies.of_session();
     for _ in 0..FOLLOWED {
-        let Some(next) = given.pop() else { return Ok(first) };
-        let jar = Jar::of(cookies.session, &next);
+        let Some(next) = fresh.pop() else { return Ok(first) };
         // A fresh id for a visitor whom nobody knows opens nothing: it is dropped.
-        if !matches!(site.receives(&jar).await, Ok((Reception::Known(_), _))) {
-            continue;
+        if opens(site, cookies, &next, given).await? {
+            fresh.extend(once(site, path, cookies, &next, given).await?.1);
         }
-        let (_, more) = once(site, path, jar, &next, cookies).await?;
-        given.extend(more);
+        given.strike(&next);
     }
-    let still_handed =
-        Why { reason: Reason::Refused, status: None, word: Some("handed-anew".into()) };
-    if given.is_empty() { Ok(first) } else { Err(Failure::Refused(still_handed)) }
+    if fresh.is_empty() { Ok(first) } else { Err(handed_anew()) }
 }
 
 /// One sign-out, and the sessions that were handed to us on the way.
 async fn once(
     site: &Site<'_>,
     path: &str,
-    mut jar: Jar,
-    session: &Secret,
     cookies: Cookies<'_>,
+    session: &Secret,
+    given: Given<'_>,
 ) -> Result<(Ended, Vec<Secret>), Failure> {
-    let mut given = Vec::new();
+    let mut jar = Jar::of(cookies.own, session);
+    let mut fresh = Vec::new();
+    let mut hand = |answered: &Answered| {
+        let handed = cookies.handed(answered, session);
+        given.add(&handed);
+        fresh.extend(handed);
+    };
     let mut form = Form::new();
     let mut token = None;
     if let Some(page) = site.word("csrf_page") {
         let (found, answered) = site.fetch_token(page, &mut jar).await.map_err(Failure::before)?;
-        given.extend(cookies.handed(&answered, session));
+        hand(&answered);
         token = found;
     } else if cookies.own != cookies.session {
         // A remember-me cookie is signed out through the session that it opens.
         let answered = site.get(site.demand("page")?, &jar).await.map_err(Failure::before)?;
+        hand(&answered);
         jar.take(&answered.headers);
     }
     if let (Some(name), Some(token)) = (site.word("csrf_field"), &token) {
@@ -104,13 +178,12 @@ async fn once(
         _ => Method::POST,
     };
     let answered = site.submit(method, path, &jar, (&form, token.as_ref())).await?;
-    given.extend(cookies.handed(&answered, session));
+    hand(&answered);
     if (200..400).contains(&answered.status) {
-        return Ok((Ended::Said, given));
+        return Ok((Ended::Said, fresh));
     }
-    let own = Jar::of(cookies.own, session);
-    match site.receives(&own).await {
-        Ok((Reception::Nobody(..), _)) => Ok((Ended::Before, given)),
+    match look(site, cookies, session, given).await {
+        Ok((Reception::Nobody(..), _)) => Ok((Ended::Before, fresh)),
         _ => Err(answered.refusal(Reason::Refused)),
     }
 }

@@ -12,8 +12,10 @@
 //   POST /logout        needs the header X-CSRF-Token; ends the session and the remembered sign-in
 //   POST /logout-lies   says the same and ends nothing
 //   POST /logout-hands  ends the session and hands out another one that is signed in
+//   POST /logout-hangs  never answers
 //   POST /everywhere    ends every session of the user
 //   GET  /renews        like /me, and hands out a second session of the same user
+//   GET  /home-copies   like /home, and hands out a copy of the session, its token included
 //   GET  /hidden        like /me, and 404 to a visitor without a session
 //   GET  /forbidden     403 to everybody
 //   GET  /anybody       says who is asked for, whoever asks
@@ -41,6 +43,7 @@ app.use(
   }),
 );
 
+const random = () => randomBytes(16).toString('base64');
 const digest = (text) => createHash('sha256').update(text).digest('hex');
 const remembered = (request) => /(?:^|; )remember=([^;]+)/.exec(request.headers.cookie ?? '')?.[1];
 const enter = async (request, user) => {
@@ -48,7 +51,7 @@ const enter = async (request, user) => {
     request.session.regenerate((error) => (error ? failed(error) : done())),
   );
   request.session.user = user;
-  request.session.csrf = randomBytes(16).toString('base64');
+  request.session.csrf = random();
   await new Promise((done, failed) =>
     request.session.save((error) => (error ? failed(error) : done())),
   );
@@ -70,14 +73,15 @@ const mayLeave = (request) =>
 app.get('/me', (request, response) =>
   request.session.user ? response.json({ user: request.session.user }) : nobody(response),
 );
-app.get('/home', (request, response) => {
+const home = (request, response) => {
   const { user, csrf } = request.session;
   response.send(
     user
       ? `<meta content="${csrf.replaceAll('+', '&#43;')}" name="csrf-token"><p>Hello, ${user}</p>`
       : '<p>Hello</p><form action="/login" method="post"><input name="username"></form>',
   );
-});
+};
+app.get('/home', home);
 app.post('/login', async (request, response) => {
   const { username, password, remember } = request.body ?? {};
   if (password !== `${username}-made-up-password-of-the-lab`) return nobody(response);
@@ -105,6 +109,7 @@ app.post('/logout-hands', async (request, response) => {
   request.session.handed = true;
   response.redirect(303, '/home');
 });
+app.post('/logout-hangs', () => {});
 app.post('/everywhere', async (request, response) => {
   if (!mayLeave(request)) return response.status(403).json({ error: 'csrf' });
   for await (const keys of redis.scanIterator({ MATCH: 'sess:*' })) {
@@ -115,16 +120,21 @@ app.post('/everywhere', async (request, response) => {
   }
   request.session.destroy(() => response.redirect(303, '/home'));
 });
-app.get('/renews', async (request, response) => {
+// The one that was shown stays: `regenerate` would end it.
+const second = async (request, csrf) => {
   const { user } = request.session;
-  if (!user) return nobody(response);
-  // The one that was shown stays: `regenerate` would end it.
-  request.session.save(() => {
-    request.sessionStore.generate(request);
-    request.session.user = user;
-    request.session.csrf = randomBytes(16).toString('base64');
-    response.json({ user });
-  });
+  await new Promise((saved) => request.session.save(saved));
+  request.sessionStore.generate(request);
+  Object.assign(request.session, { user, csrf });
+};
+const known = (request, response, next) => (request.session.user ? next() : nobody(response));
+app.get('/renews', known, async (request, response) => {
+  await second(request, random());
+  response.json({ user: request.session.user });
+});
+app.get('/home-copies', known, async (request, response) => {
+  await second(request, request.session.csrf);
+  home(request, response);
 });
 app.get('/hidden', (request, response) =>
   request.session.user
