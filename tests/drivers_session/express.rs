@@ -245,6 +245,39 @@ async fn the_old_one_is_not_dead_while_what_it_handed_us_lives() {
     assert_eq!(bench.probe(&old).await, dead());
 }
 
+/// The page of the token hands out another session and keeps the old one, or puts it in its place:
+/// either way it is the old one that is signed out, and nothing is left.
+#[tokio::test]
+async fn a_page_that_hands_out_another_session_does_not_save_the_old_one() {
+    let Some((redis, express)) = site() else { return };
+    for page in ["/home-copies", "/home-replaces"] {
+        let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
+            .with_store(&redis.address, "sweeper", "sweeper");
+        bench.set("csrf_page", page);
+        let (old, _) = express.sign_in("mail", false).await;
+        assert_eq!(bench.revoke(BY_SIGN_OUT, &old).await, Answer::Done, "{page}");
+        assert!(!express.is_alive("connect.sid", &old).await, "{page}");
+        assert_eq!(bench.rows(&old).await, [], "{page}");
+    }
+}
+
+/// The token that the page shows is the other session's: the old one cannot be signed out by it,
+/// and is not said to be.
+#[tokio::test]
+async fn a_token_of_another_session_signs_the_old_one_out_nowhere() {
+    let Some((redis, express)) = site() else { return };
+    let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
+        .with_store(&redis.address, "sweeper", "sweeper");
+    bench.set("csrf_page", "/home-renews");
+    let (old, _) = express.sign_in("mail", false).await;
+    let answer = bench.revoke(BY_SIGN_OUT, &old).await;
+    assert_eq!(refusal(&answer), (Reason::Refused, Some(403), None));
+    assert!(express.is_alive("connect.sid", &old).await);
+    assert_eq!(bench.rows(&old).await.len(), 1, "the other session was signed out");
+    assert_eq!(bench.revoke(EVERYWHERE, &old).await, Answer::Done);
+    assert_eq!(bench.rows(&old).await, []);
+}
+
 #[tokio::test]
 async fn everywhere_ends_every_session_of_the_user_and_of_nobody_else() {
     let Some((_redis, express)) = site() else { return };

@@ -177,8 +177,18 @@ async fn once(
         Some("DELETE") => Method::DELETE,
         _ => Method::POST,
     };
-    let answered = site.submit(method, path, &jar, (&form, token.as_ref())).await?;
+    let submitted = site.submit(method.clone(), path, &jar, (&form, token.as_ref()));
+    let mut answered = submitted.await?;
     hand(&answered);
+    // The page may have handed us another one in its place: then that one was signed out. It goes
+    // first because a site that replaces an id has ended the old one, and its token is the new
+    // one's; a site that keeps both takes the same token again, or refuses it.
+    let replaced = jar.get(cookies.own).is_none_or(|own| !own.same(session));
+    if replaced && opens(site, cookies, session, given).await? {
+        jar.put(cookies.own, session.duplicate());
+        answered = site.submit(method, path, &jar, (&form, token.as_ref())).await?;
+        hand(&answered);
+    }
     if (200..400).contains(&answered.status) {
         return Ok((Ended::Said, fresh));
     }

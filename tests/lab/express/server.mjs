@@ -16,6 +16,8 @@
 //   POST /everywhere    ends every session of the user
 //   GET  /renews        like /me, and hands out a second session of the same user
 //   GET  /home-copies   like /home, and hands out a copy of the session, its token included
+//   GET  /home-renews   like /home, and hands out a second session: the token is that one's
+//   GET  /home-replaces like /home, and hands out another session instead of the one shown
 //   GET  /hidden        like /me, and 404 to a visitor without a session
 //   GET  /forbidden     403 to everybody
 //   GET  /anybody       says who is asked for, whoever asks
@@ -134,6 +136,14 @@ app.get('/renews', known, async (request, response) => {
 });
 app.get('/home-copies', known, async (request, response) => {
   await second(request, request.session.csrf);
+  home(request, response);
+});
+app.get('/home-renews', known, async (request, response) => {
+  await second(request, random());
+  home(request, response);
+});
+app.get('/home-replaces', known, async (request, response) => {
+  await enter(request, request.session.user);
   home(request, response);
 });
 app.get('/hidden', (request, response) =>
