@@ -308,14 +308,19 @@ async fn in_store(
     let names = store::names(call.values, old)?;
     let mut store = store::open(call.bases, call.party("admin.store")?, call.values).await?;
     let removed = store.remove(&names).await?;
-    for session in given.living() {
-        store.remove(&store::names(call.values, &session)?).await?;
-        given.strike(&session);
+    let cookies = Cookies::of(site)?;
+    // A store of remembered sign-ins has no sessions.
+    let sessions = if cookies.own == cookies.session { given.living() } else { Vec::new() };
+    for session in sessions {
+        if store.remove(&store::names(call.values, &session)?).await? > 0 {
+            given.strike(&session);
+        }
     }
+    sign::handed_out(site, site.word("logout"), cookies, given).await?;
     if removed > 0 {
         return Ok(Ended::Said);
     }
-    match sign::look(site, Cookies::of(site)?, old, given).await {
+    match sign::look(site, cookies, old, given).await {
         Ok((Reception::Nobody(..), _)) => Ok(Ended::Before),
         _ => Err(refused(Reason::Refused, "not-found")),
     }

@@ -397,6 +397,47 @@ async fn a_remember_me_cookie_and_the_sessions_it_signed_in_are_ended() {
     assert!(!express.is_alive("remember", &again).await);
 }
 
+/// The store of remembered sign-ins has no sessions: what our look signed in is signed out.
+#[tokio::test]
+async fn sessions_that_a_look_signs_in_end_with_the_remembered_sign_in() {
+    let Some((redis, express)) = site() else { return };
+    let mut vars = with_sign_out(vars());
+    vars["cookie"] = json!("remember");
+    vars["session_cookie"] = json!("connect.sid");
+    vars["stored_as"] = json!("sha256");
+    vars["prefix"] = json!("remember:");
+    let list = Bench::new("session-cookie", &express.address, &self::vars()).with_store(
+        &redis.address,
+        "sweeper",
+        "sweeper",
+    );
+    for logout in ["/logout", ""] {
+        vars["logout"] = json!(logout);
+        let mut bench = Bench::new("remember-me", &express.address, &vars).with_store(
+            &redis.address,
+            "site",
+            "site",
+        );
+        let (session, remembered) = express.sign_in("mail", true).await;
+        let remembered = remembered.unwrap();
+        assert_eq!(bench.alive(&remembered).await, "mail");
+        assert_eq!(list.rows(&session).await.len(), 2, "the look has signed one in");
+        let answer = bench.revoke(BY_STORE, &remembered).await;
+        assert!(!express.is_alive("remember", &remembered).await);
+        if logout.is_empty() {
+            // Nothing here can end it: another way has to.
+            assert_eq!(refusal(&answer), (Reason::Refused, None, Some("handed-anew")));
+            bench.set("logout", "/logout");
+            assert_eq!(bench.revoke(BY_SIGN_OUT, &remembered).await, Answer::Done);
+        } else {
+            assert_eq!(answer, Answer::Done);
+        }
+        let left = list.rows(&session).await;
+        assert!(matches!(&left[..], [row] if row.hinted), "its own session alone: {left:?}");
+        assert_eq!(list.revoke(BY_STORE, &session).await, Answer::Done);
+    }
+}
+
 #[tokio::test]
 async fn a_remember_me_cookie_is_signed_in_for() {
     let Some((_redis, express)) = site() else { return };
