@@ -1,13 +1,13 @@
 //! Disks that are full or read-only, for real: a file system of a few kilobytes, a limit on what a
 //! process may write, a mount that takes nothing. The kill waits for none of them.
 
-use std::io::Write as _;
 use std::process::Command;
 use std::sync::Arc;
 
 use crate::bench::Host;
 use crate::cell::{CONTAIN, end_of, taken_up};
 use crate::gate::Crossing;
+use crate::lab::missing;
 use crate::outcome::Outcome;
 use crate::site::{Role, Site, redis};
 
@@ -22,7 +22,7 @@ fn behind(host: &Host, script: &str) -> Outcome {
     host.run(shell).end()
 }
 
-/// The same with mounts of its own; what the machine does not allow is skipped, and said.
+/// The same with mounts of its own; none where the machine does not allow them.
 fn mounted(host: &Host, script: &str) -> Option<Outcome> {
     let root = rustix::process::geteuid().is_root();
     let alone = if root { "unshare --mount" } else { "unshare --user --map-root-user --mount" };
@@ -30,8 +30,7 @@ fn mounted(host: &Host, script: &str) -> Option<Outcome> {
     may.arg("-c").arg(format!("{alone} mount -t tmpfs tmpfs /mnt"));
     may.stderr(std::process::Stdio::null());
     if !may.status().is_ok_and(|status| status.success()) {
-        // No fault of the machine's: many allow it to nobody but root.
-        let _ = writeln!(std::io::stderr(), "skipped: a mount of one's own is missing");
+        missing("a mount of one's own");
         return None;
     }
     host.put("mounted.sh", script);
