@@ -21,6 +21,7 @@ use serde_json::Value;
 use self::client::{Client, Token};
 use self::consent::Wanted;
 use self::discovery::{Discoveries, Endpoint, Issuer, Metadata};
+use self::spent::Showings;
 use self::wire::Failure;
 use crate::engine::call::{Answer, At, Fault, Reason, Values, Verb};
 use crate::engine::capability::{Actor, Seen, StepCapability, Way};
@@ -35,6 +36,7 @@ mod echo;
 mod grant;
 mod loopback;
 mod registration;
+mod spent;
 mod wire;
 
 pub use consent::{Ask, Consent, Means, Shown};
@@ -72,13 +74,15 @@ pub struct Oauth {
     clients: SharedClients,
     consent: Option<Arc<dyn Consent>>,
     discoveries: Discoveries,
+    shown: Showings,
 }
 
 impl Oauth {
     /// A driver over the shared clients. Without somebody who can show a code to a person, no
     /// grant is issued here, and the by-hand page stands.
     pub fn new(clients: SharedClients, consent: Option<Arc<dyn Consent>>) -> Self {
-        Self { clients, consent, discoveries: Discoveries::default() }
+        let shown = Showings::default();
+        Self { clients, consent, discoveries: Discoveries::default(), shown }
     }
 
     async fn look(
@@ -136,7 +140,11 @@ impl Oauth {
             }
             (Verb::Revoke, Kind::Grant | Kind::RotatingGrant) if at.step == 1 => {
                 let client = Client::new(issuer, party(secrets, "client")?)?;
-                match part(party(secrets, "old")?, "access") {
+                let old = party(secrets, "old")?;
+                if let Ok(token) = part(old, "secret") {
+                    self.shown.begin(token);
+                }
+                match part(old, "access") {
                     Ok(token) => Ok(grant::revoke(&client, token, Token::Access).await.into()),
                     // It has no access token at rest; there is nothing to end.
                     Err(_) => Ok(Answer::Done.into()),
@@ -144,7 +152,8 @@ impl Oauth {
             }
             (Verb::Revoke, Kind::Grant | Kind::RotatingGrant) if at.step == 2 => {
                 let client = Client::new(issuer, party(secrets, "client")?)?;
-                Ok(grant::show_spent(&client, part(party(secrets, "old")?, "secret")?).await.into())
+                let old = part(party(secrets, "old")?, "secret")?;
+                Ok(spent::show(&client, old, &self.shown).await.into())
             }
             (Verb::Revoke, Kind::Grant | Kind::RotatingGrant | Kind::ClientToken) => {
                 let client = Client::new(issuer, party(secrets, "client")?)?;

@@ -70,6 +70,19 @@ fn answering(
     )
 }
 
+/// Which token was sent where.
+fn tokens(seen: &Seen) -> Vec<(&'static str, String)> {
+    let seen = seen.lock().unwrap();
+    let token = |form: &BTreeMap<String, String>| {
+        form.get("refresh_token").or_else(|| form.get("token")).cloned().unwrap_or_default()
+    };
+    seen.iter().map(|(path, form, _)| (*path, token(form))).collect()
+}
+
+fn sent<const N: usize>(tokens: [(&'static str, &str); N]) -> Vec<(&'static str, String)> {
+    tokens.map(|(path, token)| (path, token.to_owned())).into()
+}
+
 #[tokio::test]
 async fn fake_without_tls_got_nothing() {
     let issuer = fake(ordinary, Router::new()).await;
@@ -379,16 +392,20 @@ impl Consent for Returning {
     }
 }
 
-/// Answers the token endpoint's requests one after the other.
-fn one_after_the_other(seen: &Seen, answers: [(u16, &'static str); 2]) -> Router {
+/// Answers the requests to `path` one after the other.
+fn one_after_the_other<const N: usize>(
+    seen: &Seen,
+    path: &'static str,
+    answers: [(u16, &'static str); N],
+) -> Router {
     let (seen, next) = (Arc::clone(seen), Arc::new(Mutex::new(answers.into_iter())));
     let answer = move |sent: HeaderMap, Form(form): Form<BTreeMap<String, String>>| async move {
-        seen.lock().unwrap().push(("/token", form, sent));
+        seen.lock().unwrap().push((path, form, sent));
         let (status, body) = next.lock().unwrap().next().unwrap();
         let json = [("content-type", "application/json")];
         (StatusCode::from_u16(status).unwrap(), json, body).into_response()
     };
-    Router::new().route("/token", post(answer))
+    Router::new().route(path, post(answer))
 }
 
 /// The answer to a code went missing: the code is shown once more. Either it is redeemed now, or
@@ -405,7 +422,7 @@ async fn fake_that_loses_its_answer_is_shown_the_code_once_more() {
             metadata["authorization_endpoint"] = format!("{issuer}/authorize").into();
             metadata
         };
-        let routes = one_after_the_other(&seen, [cut, second]);
+        let routes = one_after_the_other(&seen, "/token", [cut, second]);
         let bench = Bench::with(&fake(metadata, routes).await, Some(Arc::new(Returning)));
         let secrets = named([("client", client(CLIENT))]);
         let reply = bench.call(at("grant", Verb::Issue), json!({}), secrets).await;
@@ -574,4 +591,107 @@ async fn fake_registration_leads_no_secret_off_the_base() {
     let secrets = named([("old", acting("registered-client", parts))]);
     let reply = bench.call(at("registered-client", Verb::Revoke), json!({}), secrets).await;
     assert_eq!(refused(reply.answer), Reason::LeftBase);
+}
+
+/// A fake at which the old one can be shown; the revocation begins there.
+async fn showing<const N: usize, const M: usize>(
+    seen: &Seen,
+    token: [(u16, &'static str); N],
+    revoke: [(u16, &'static str); M],
+) -> Bench {
+    let routes = one_after_the_other(seen, "/token", token)
+        .merge(one_after_the_other(seen, "/revoke", revoke));
+    let bench = Bench::at(&fake(ordinary, routes).await);
+    // It has no access token at rest: nothing is sent.
+    assert_eq!(bench.revoke("grant", 1, secret(GARBAGE)).await, Answer::Done);
+    bench
+}
+
+const PAIR: (u16, &str) =
+    (200, r#"{"access_token":"at","refresh_token":"rt","token_type":"bearer"}"#);
+const CUT: (u16, &str) = (200, r#"{"access_token":"#);
+const SPENT: (u16, &str) = (400, r#"{"error":"invalid_grant"}"#);
+
+#[tokio::test]
+async fn fake_that_refuses_the_spent_one_has_ended_it() {
+    let seen = Seen::default();
+    let bench = showing(&seen, [SPENT], []).await;
+    assert_eq!(bench.revoke("grant", 2, secret(GARBAGE)).await, Answer::Done);
+    assert_eq!(tokens(&seen), sent([("/token", GARBAGE)]));
+}
+
+/// What the showing brought lives until its end is answered: the old one is not shown again for it.
+#[tokio::test]
+async fn fake_that_ends_later_what_a_showing_brought_is_asked_again_for_that_alone() {
+    let seen = Seen::default();
+    let bench = showing(&seen, [PAIR, SPENT], [(429, ""), (500, ""), (200, ""), (200, "")]).await;
+    let throttled = bench.revoke("grant", 2, secret(GARBAGE)).await;
+    assert_eq!(throttled, Answer::Fault(Fault::Throttled(None)));
+    assert_eq!(bench.revoke("grant", 2, secret(GARBAGE)).await, Answer::Done);
+    let (rt, at) = (("/revoke", "rt"), ("/revoke", "at"));
+    assert_eq!(tokens(&seen), sent([("/token", GARBAGE), rt, at, rt, at]));
+}
+
+/// It says no to the end of one: the other is ended, and a person is told.
+#[tokio::test]
+async fn fake_that_does_not_end_what_a_showing_brought_leaves_that_to_a_person() {
+    let seen = Seen::default();
+    let no = (400, r#"{"error":"unsupported_token_type"}"#);
+    let bench = showing(&seen, [PAIR], [no, (200, "")]).await;
+    assert_eq!(refused(bench.revoke("grant", 2, secret(GARBAGE)).await), Reason::Refused);
+    assert_eq!(tokens(&seen).len(), 3);
+}
+
+/// The answer to a showing went missing, and what it brought with it. Shown once more, an issuer
+/// that detects reuse ends that too; another says nothing of it, so a person is told.
+#[tokio::test]
+async fn fake_that_loses_what_a_showing_brought_leaves_that_to_a_person() {
+    for (second, sends) in [(SPENT, 2), (CUT, 2), ((503, ""), 2), (PAIR, 4)] {
+        let seen = Seen::default();
+        let bench = showing(&seen, [CUT, second], [(200, ""), (200, "")]).await;
+        let lost = bench.revoke("grant", 2, secret(GARBAGE)).await;
+        assert!(matches!(lost, Answer::Fault(Fault::Unknown(_))), "{lost:?}");
+        let left = bench.revoke("grant", 2, secret(GARBAGE)).await;
+        assert_eq!(refused(left), Reason::Unexpected, "{second:?}");
+        assert_eq!(tokens(&seen).len(), sends, "{second:?}");
+    }
+}
+
+/// It never answers, and the run gives the call up: that is a loss like any other.
+#[tokio::test]
+async fn fake_that_is_silent_is_shown_the_spent_one_twice() {
+    let seen = Seen::default();
+    let silent = Arc::clone(&seen);
+    let never = move |sent: HeaderMap, Form(form): Form<BTreeMap<String, String>>| async move {
+        silent.lock().unwrap().push(("/token", form, sent));
+        std::future::pending::<()>().await
+    };
+    let bench = Bench::at(&fake(ordinary, Router::new().route("/token", post(never))).await);
+    assert_eq!(bench.revoke("grant", 1, secret(GARBAGE)).await, Answer::Done);
+    for showings in 1..=2 {
+        let arrived = async {
+            while seen.lock().unwrap().len() < showings {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            answer = bench.revoke("grant", 2, secret(GARBAGE)) => panic!("{answer:?}"),
+            () = arrived => {}
+        }
+    }
+    assert_eq!(refused(bench.revoke("grant", 2, secret(GARBAGE)).await), Reason::Timeout);
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+/// A run that was taken up after a crash does not know what was shown before it.
+#[tokio::test]
+async fn fake_that_was_shown_the_spent_one_before_a_crash_leaves_that_to_a_person() {
+    for (answer, sends) in [(SPENT, 1), (PAIR, 3)] {
+        let seen = Seen::default();
+        let mut bench = showing(&seen, [answer], [(200, ""), (200, "")]).await;
+        bench.driver = Bench::at("http://127.0.0.1:9").driver;
+        let left = bench.revoke("grant", 2, secret(GARBAGE)).await;
+        assert_eq!(refused(left), Reason::Crashed);
+        assert_eq!(tokens(&seen).len(), sends);
+    }
 }

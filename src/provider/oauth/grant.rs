@@ -70,32 +70,6 @@ pub(super) async fn revoke(client: &Client<'_>, token: &Secret, which: Token) ->
     }
 }
 
-/// Shows a refresh token whose end was asked for. Who refreshed it before us holds a token of its
-/// family that no revocation of the old one reaches everywhere; an issuer that detects reuse ends
-/// the whole family (RFC 9700 section 4.14). One that answers with tokens has ended nothing, or
-/// gives a grace: what it gave is ended.
-pub(super) async fn show_spent(client: &Client<'_>, old: &Secret) -> Answer {
-    let shown = match text(old) {
-        Ok(token) => client.refresh(token).await,
-        Err(failure) => Err(failure),
-    };
-    let mut granted = match shown {
-        Ok(granted) => granted,
-        // Refused, for whatever reason: it can be shown no better.
-        Err(Failure::Refused(_)) => return Answer::Done,
-        Err(failure) => return Answer::Fault(failure.fault()),
-    };
-    let refresh = granted.take_refresh().map(|token| (token, Token::Refresh));
-    let access = granted.take_access().map(|token| (token, Token::Access));
-    for (token, which) in refresh.into_iter().chain(access) {
-        match revoke(client, &token, which).await {
-            Answer::Done => {}
-            other => return other,
-        }
-    }
-    Answer::Done
-}
-
 /// Spends the old refresh token for a new pair.
 pub(super) async fn roll(client: &Client<'_>, old: &Secret) -> Reply {
     let spent = match text(old) {
