@@ -280,21 +280,31 @@ async fn fake_with_a_path_is_found_by_either_well_known_address() {
     }
 }
 
+/// The access token that it gave is ended; where that fails, something may live that nobody holds.
 #[tokio::test]
 async fn fake_that_does_not_rotate_cannot_roll() {
-    for body in [
-        json!({ "access_token": "a-new-access-token", "token_type": "bearer" }),
-        json!({ "access_token": "a-new-access-token", "refresh_token": GARBAGE }),
-    ] {
+    let alone = json!({ "access_token": "a-new-access-token", "token_type": "bearer" });
+    let same = json!({ "access_token": "a-new-access-token", "refresh_token": GARBAGE });
+    for (body, status, ended) in [(&alone, 200, true), (&same, 200, true), (&alone, 500, false)] {
         let seen = Seen::default();
-        let routes = answering(&seen, "/token", 200, &[], &body.to_string());
+        let routes = answering(&seen, "/token", 200, &[], &body.to_string()).merge(answering(
+            &seen,
+            "/revoke",
+            status,
+            &[],
+            "",
+        ));
         let bench = Bench::at(&fake(ordinary, routes).await);
         let secrets =
             named([("old", acting("rotating-grant", secret(GARBAGE))), ("client", client(CLIENT))]);
         let reply = bench.call(at("rotating-grant", Verb::Roll), json!({}), secrets).await;
-        assert_eq!(refused(reply.answer), Reason::Unsupported);
+        match ended {
+            true => assert_eq!(refused(reply.answer), Reason::Unsupported),
+            false => assert!(matches!(reply.answer, Answer::Fault(Fault::Unknown(_)))),
+        }
         assert!(reply.brought.is_none());
-        assert_eq!(seen.lock().unwrap().len(), 1);
+        let expected = [("/token", GARBAGE), ("/revoke", "a-new-access-token")];
+        assert_eq!(tokens(&seen), sent(expected));
     }
 }
 

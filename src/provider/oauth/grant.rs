@@ -89,7 +89,7 @@ pub(super) async fn roll(client: &Client<'_>, old: &Secret) -> Reply {
     match granted.take_refresh() {
         Some(new) if !new.same(old) => brought(granted, Some(new)),
         // The server does not rotate: the old one lives on as if nothing had happened.
-        _ => Answer::Fault(Fault::Refused(Reason::Unsupported.into())).into(),
+        _ => unusable(client, granted).await.into(),
     }
 }
 
@@ -124,15 +124,20 @@ pub(super) async fn consented(
         }
         return reply;
     }
-    // The issuer gives this client no refresh tokens, and a place that holds one needs one. What
-    // it did give is not left alive.
+    // The issuer gives this client no refresh tokens, and a place that holds one needs one.
+    unusable(client, granted).await.into()
+}
+
+/// What was given is of no use here, and is not left alive. Where its end is not certain, something
+/// may live that nobody holds.
+async fn unusable(client: &Client<'_>, mut granted: Granted) -> Answer {
     let ended = match granted.take_access() {
         Some(token) => revoke(client, &token, Token::Access).await,
         None => Answer::Fault(Failure::Odd(200).fault()),
     };
     match ended {
-        Answer::Done => Answer::Fault(Fault::Refused(Reason::Unsupported.into())).into(),
-        _ => Answer::Fault(Fault::Unknown(Reason::Unexpected.into())).into(),
+        Answer::Done => Answer::Fault(Fault::Refused(Reason::Unsupported.into())),
+        _ => Answer::Fault(Fault::Unknown(Reason::Unexpected.into())),
     }
 }
 
