@@ -109,10 +109,8 @@ impl Oauth {
     ) -> Result<Reply, Failure> {
         match (at.verb, kind) {
             (Verb::Issue, Kind::Grant) => {
-                let keeps = [("secret", Token::Refresh), ("access", Token::Access)];
-                let keeps = keeps.map(|(name, token)| (name.to_owned(), token)).into();
                 let file = spec::Consent::default();
-                self.consented(issuer, &file, &keeps, at, (values, secrets)).await
+                self.consented(issuer, &file, &grant::pair(), at, (values, secrets)).await
             }
             (Verb::Issue, Kind::ClientToken) => {
                 let client = Client::new(issuer, party(secrets, "client")?)?;

@@ -10,9 +10,9 @@ use axum::extract::Form;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use rotate::engine::call::{Answer, Fault, Identity, Liveness, Reason, Verb, Why};
-use rotate::provider::Secrets;
+use rotate::engine::call::{Answer, Fault, Identity, Liveness, Reason, Values, Verb, Why};
 use rotate::provider::oauth::{Ask, Consent, Shown};
+use rotate::provider::{Driver, Secrets, spec};
 use rotate::secret::Secret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -525,6 +525,53 @@ async fn fake_without_refresh_tokens_leaves_no_token_alive() {
     let seen = seen.lock().unwrap();
     let (path, form, _) = seen.last().unwrap();
     assert_eq!((*path, form["token"].as_str()), ("/revoke", "only-an-access-token"));
+}
+
+/// A file says which token is which part. What no part takes is kept under seal by its own name:
+/// revoking it could end the whole grant, and with it the new one.
+#[tokio::test]
+async fn fake_fills_the_parts_that_a_file_names() {
+    let code = json!({
+        "device_code": "the-device-code", "user_code": "WDJB-MJHT", "expires_in": 30,
+        "verification_uri": "https://issuer.example/page",
+    });
+    let (at_, rt) = ("/access_token", "/refresh_token");
+    for (take, expected) in [
+        (json!({ "secret": rt, "access": at_ }), json!({ "secret": "rt", "access": "at" })),
+        (json!({ "secret": at_, "refresh": rt }), json!({ "secret": "at", "refresh": "rt" })),
+        (
+            json!({ "secret": at_, "copy": at_ }),
+            json!({ "secret": "at", "copy": "at", "refresh_token": "rt" }),
+        ),
+        (json!({ "secret": rt }), json!({ "secret": "rt", "access_token": "at" })),
+    ] {
+        let seen = Seen::default();
+        let pair = r#"{"access_token":"at","refresh_token":"rt","token_type":"bearer"}"#;
+        let routes = answering(&seen, "/device", 200, &[], &code.to_string()).merge(answering(
+            &seen,
+            "/token",
+            200,
+            &[],
+            pair,
+        ));
+        let bench = Bench::with(&fake(ordinary, routes).await, Some(Somebody::absent()));
+        let file = spec::Consent {
+            device: Some("/device".into()),
+            token: Some("/token".into()),
+            take: serde_json::from_value(take).unwrap(),
+            ..spec::Consent::default()
+        };
+        let secrets = named([("client", client(CLIENT))]);
+        let (at, values) = (at("a-kind-of-the-file", Verb::Issue), Values::new());
+        let reply = bench.driver.consented(&file, &bench.bases, &at, &values, &secrets).await;
+        assert!(matches!(reply.answer, Answer::Issued(_)), "{:?}", reply.answer);
+        let brought = reply.brought.unwrap();
+        let names = brought.secret.keys();
+        let parts: BTreeMap<&str, &str> =
+            names.map(|name| (name.as_str(), text(&brought, name))).collect();
+        assert_eq!(json!(parts), expected);
+        assert_eq!(seen.lock().unwrap().len(), 2, "a code, and the tokens");
+    }
 }
 
 #[tokio::test]

@@ -57,7 +57,8 @@ pub(super) enum Token {
 }
 
 impl Token {
-    fn hint(self) -> &'static str {
+    /// What RFC 6749 calls it, and RFC 7009 takes for a hint.
+    pub(super) fn hint(self) -> &'static str {
         match self {
             Self::Access => "access_token",
             Self::Refresh => "refresh_token",

@@ -87,10 +87,16 @@ pub(super) async fn roll(client: &Client<'_>, old: &Secret) -> Reply {
         Err(failure) => return Answer::Fault(failure.of_making()).into(),
     };
     match granted.take_refresh() {
-        Some(new) if !new.same(old) => brought(granted, Some(new)),
+        Some(new) if !new.same(old) => brought(granted, Some(new), &pair()),
         // The server does not rotate: the old one lives on as if nothing had happened.
         _ => unusable(client, granted).await.into(),
     }
+}
+
+/// The parts of the kinds that are a grant.
+pub(super) fn pair() -> BTreeMap<String, Token> {
+    let parts = [("secret", Token::Refresh), ("access", Token::Access)];
+    parts.map(|(name, token)| (name.to_owned(), token)).into()
 }
 
 /// Uses the new access token once. Some servers take the old refresh token until then: a client
@@ -114,18 +120,18 @@ pub(super) async fn consented(
     mut granted: Granted,
     keeps: &BTreeMap<String, Token>,
 ) -> Reply {
-    if !keeps.values().any(|token| *token == Token::Refresh) {
-        return brought(granted, None);
+    let refresh = granted.take_refresh();
+    if refresh.is_none() && keeps.values().any(|token| *token == Token::Refresh) {
+        // The issuer gives this client no refresh tokens, and a place that holds one needs one.
+        return unusable(client, granted).await.into();
     }
-    if let Some(refresh) = granted.take_refresh() {
-        let mut reply = brought(granted, Some(refresh));
-        if let Some(parts) = &mut reply.brought {
-            parts.secret.retain(|name, _| keeps.contains_key(name));
-        }
-        return reply;
-    }
-    // The issuer gives this client no refresh tokens, and a place that holds one needs one.
-    unusable(client, granted).await.into()
+    brought(granted, refresh, keeps)
+}
+
+/// The token of a client for itself.
+pub(super) fn own_token(mut granted: Granted) -> Reply {
+    let refresh = granted.take_refresh();
+    brought(granted, refresh, &BTreeMap::from([("secret".to_owned(), Token::Access)]))
 }
 
 /// What was given is of no use here, and is not left alive. Where its end is not certain, something
@@ -141,23 +147,24 @@ async fn unusable(client: &Client<'_>, mut granted: Granted) -> Answer {
     }
 }
 
-/// The token of a client for itself.
-pub(super) fn own_token(granted: Granted) -> Reply {
-    brought(granted, None)
-}
-
-/// `refresh` is the secret and the access token stands beside it; without, the access token is it.
-fn brought(mut granted: Granted, refresh: Option<Secret>) -> Reply {
+/// Each part gets its token. One that no part takes is kept under seal by its own name: revoking
+/// it may end the whole grant, and with it the new one.
+fn brought(
+    mut granted: Granted,
+    refresh: Option<Secret>,
+    keeps: &BTreeMap<String, Token>,
+) -> Reply {
     let mut parts = Parts::default();
-    match (refresh, granted.take_access()) {
-        (Some(refresh), access) => {
-            parts.secret.insert("secret".into(), refresh);
-            parts.secret.extend(access.map(|token| ("access".to_owned(), token)));
+    for (which, came) in [(Token::Refresh, refresh), (Token::Access, granted.take_access())] {
+        let Some(token) = came else { continue };
+        let names = keeps.iter().filter(|(_, kept)| **kept == which).map(|(name, _)| name);
+        parts.secret.extend(names.map(|name| (name.clone(), token.duplicate())));
+        if !keeps.values().any(|kept| *kept == which) {
+            parts.secret.entry(which.hint().to_owned()).or_insert(token);
         }
-        (None, Some(access)) => {
-            parts.secret.insert("secret".into(), access);
-        }
-        (None, None) => return Answer::Fault(Failure::Odd(200).fault()).into(),
+    }
+    if parts.secret.is_empty() {
+        return Answer::Fault(Failure::Odd(200).fault()).into();
     }
     let holding = Holding { fingerprint: String::new(), public: granted.facts() };
     Reply { answer: Answer::Issued(holding), brought: Some(parts) }
