@@ -272,7 +272,9 @@ async fn look(
         (Kind::RotatingGrant, _) if by_access => ("access", Token::Access),
         (Kind::Grant | Kind::RotatingGrant, _) => ("secret", Token::Refresh),
     };
-    let token = part(it, name)?;
+    // Every grant has its refresh token; an access token need not lie anywhere.
+    let lacks = if name == "access" { Reason::NoSuchPart } else { Reason::MissingValue };
+    let token = it.parts.secret.get(name).ok_or(lacks)?;
     // A client's own token is nobody's: the userinfo endpoint refuses it while it lives.
     let usable = kind == Kind::Grant && which == Token::Access;
     if usable && !issuer.offers(Endpoint::Introspection) {
