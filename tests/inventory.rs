@@ -512,6 +512,61 @@ fn a_secret_without_a_form_is_caught_by_where_it_stands() {
     never_says("MIIEvQIBADANBgkq", &credential(&format!("secret = '''\n{pem}\n'''")));
 }
 
+/// In a text that is no TOML nobody can tell where a value begins and ends.
+#[test]
+fn what_the_parser_lost_its_way_in_is_shown_to_nobody() {
+    for secret in [
+        "secret = \"\"\"\nhunter2pass \\q\n\"\"\"",
+        "secret = \"\"\"\nhunter2pass=\\q\n\"\"\"",
+        "secret = \"\"\"\n[hunter2pass]\\q\n\"\"\"",
+        "secret = \"\"\"\nname = hunter2pass \\q\n\"\"\"",
+        "secret = {\n refresh = hunter2pass\n}",
+        "secret = {\n refresh = \"hunter2pass\" x\n}",
+        "secret = {\n hunter2pass\n}",
+        "secret = [\n \"hunter2pass\" \"\n]",
+        "secret = 'x=hunter2pass' \"",
+        "secret.refresh = hunter2pass",
+        "secret\n= hunter2pass",
+        "secret =\nhunter2pass",
+        "secret = 'env:A' hunter2pass",
+        "secret = env:hunter2pass",
+        "[role.mail.credential.secret]\nrefresh = \"hunter2pass",
+        "[role.mail.credential.secret] hunter2pass",
+        "[role.mail.credential.secret]hunter2pass",
+        "[role.mail.credential.secret]\nrefresh hunter2pass",
+        "[role.mail.credential.secret]\nrefresh = 'env:A'\nrefresh = 'hunter2pass'",
+        "secret = {\n refresh = 'env:A',\n refresh = 'hunter2pass',\n}",
+    ] {
+        never_says("hunter2", &credential(secret));
+        never_says("2pass", &credential(secret).replace('\n', "\r\n"));
+    }
+    let two = format!("[role.mail]\npurpose = '{CANARY}' hunter2pass\nowner = x\n");
+    never_says(CANARY, &two);
+    never_says("hunter2pass", &two);
+}
+
+#[test]
+fn a_page_of_what_is_no_toml_shows_keys_and_headers() {
+    let text = "[role.mail-agent\n\
+                [role.b]\n\
+                owner   = \"x\n\
+                [[role.b.credential]] x\n\
+                secret  = {\n  refresh = hunter2pass\n}\n";
+    let problems = Inventory::parse(text).unwrap_err().0;
+    let page = render(&problems, "inventory.toml", text, false);
+    let shown: Vec<_> = page.lines().filter(|line| line.contains(" | ")).collect();
+    insta::assert_snapshot!(shown.join("\n"), @"
+    1 | [role.mail-agent
+      |                 ^
+    3 | owner   = ••
+      |             ^
+    4 | [[role.b.credential]]••
+      |                       ^
+    6 |   •••••••••••••••••••••
+      |             ^^^^^^^^^^^
+    ");
+}
+
 #[test]
 fn the_secret_of_an_entry_can_still_be_ended() {
     for value in [format!("'{CANARY}'"), format!("\"\"\"\n{CANARY}\"\"\"")] {

@@ -20,13 +20,14 @@ const AROUND: usize = 120;
 /// first fifty, and how many more there are. With `color`, styled for a terminal.
 ///
 /// `text` is the inventory they were found in. Every secret of a known form in the excerpt, every
-/// range that a problem masks, and, in a text that could not be read, every value of `secret` is
-/// shown as dots of the same width.
+/// range that a problem masks (where the parser itself found fault, whatever may be a value), and
+/// what stands unquoted behind `secret` is shown as dots of the same width.
 pub fn render(problems: &[Problem], file_name: &str, text: &str, color: bool) -> String {
     let lines = LineIndex::new(text);
     let mut masks: Vec<Range<usize>> = leak::scan(text).into_iter().map(|leak| leak.span).collect();
     masks.extend(problems.iter().filter_map(|problem| problem.mask.clone()));
-    masks.sort_by_key(|mask| mask.start);
+    masks.sort_by_key(|mask| (mask.start, mask.end));
+    masks.dedup();
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut page = String::new();
     for problem in problems.iter().take(SHOWN) {
@@ -112,8 +113,8 @@ fn line_around(text: &str, lines: &LineIndex, place: usize) -> Range<usize> {
     start..start + line.strip_suffix('\r').unwrap_or(line).len()
 }
 
-/// The values of a line that assigns a `secret`, but for references: in a text that is no TOML
-/// nobody can tell what is a value, and what was left unquoted is shown to nobody.
+/// The values of a line that assigns a `secret`, but for references: what was left unquoted there,
+/// in a comment too, is shown to nobody.
 fn unquoted(line: &str) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let Some(value_at) = line.find("secret").and_then(|key| {

@@ -346,7 +346,7 @@ fn a_role_given_twice() {
     error: mail-agent: `owner` is given twice
       --> DIR/inventory.toml:24:1
        |
-    24 | owner = "support@example.com"
+    24 | owner = •••••••••••••••••••••
        | ^^^^^
        |
        = hint: keep one of them: the first value counts, tables are joined

@@ -11,7 +11,7 @@ use super::read::{Entry, Field, Reader, is_name};
 use crate::inventory::{Credential, Inventory, Reload, SecretRef, VarValue};
 
 /// Keys of a credential of a role.
-const OF_ROLE: [&str; 15] = [
+pub(super) const OF_ROLE: [&str; 15] = [
     "name", "provider", "kind", "vars", "secret", "handle", "deliver", "reload", "admin", "client",
     "control", "scopes", "ttl", "through", "segment",
 ];

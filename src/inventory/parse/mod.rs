@@ -18,9 +18,11 @@ mod provider;
 mod read;
 mod resolve;
 mod role;
+mod unread;
 
 use anchors::Anchors;
 use read::{Entry, Reader};
+use unread::hidden;
 
 impl Inventory {
     /// Reads an inventory. What is wrong with single entries stands in [`Inventory::problems`], in
@@ -41,13 +43,23 @@ impl Inventory {
         if !broken.is_empty() {
             let mut problems = broken.into_iter().map(syntax).collect::<Vec<_>>();
             problems.extend(leaks.iter().map(|leak| leaked(leak, Entry::default())));
+            for problem in &mut problems {
+                let line = hidden(text, &lines, problem.span.start);
+                problem.mask = Some(match &problem.mask {
+                    Some(leak) => line.start.min(leak.start)..line.end.max(leak.end),
+                    None => line,
+                });
+            }
             locate(&mut problems, text, &lines);
             return Err(Problems(problems));
         }
         let anchors = Anchors::of(&document);
         let mut reader = Reader::new(&leaks, &lines);
         for error in twice {
-            reader.push(defined_twice(error, &anchors, &clean));
+            let problem = defined_twice(error, &anchors, &clean);
+            // Of two values one is read: nobody knows what the other one is.
+            let line = hidden(text, &lines, problem.span.start);
+            reader.push(problem.masking(line));
         }
         let mut inventory = Self { sha256: sha256(text), ..Self::default() };
         reader.document(&document, &mut inventory);
@@ -63,18 +75,16 @@ impl Inventory {
     }
 }
 
+/// What an inventory consists of.
+const TABLES: [&str; 4] = ["role", "admin", "provider", "cmd"];
+
 /// The parser's words for a name given twice, the one error after which the rest still stands: the
 /// first value counts, tables are joined.
 const DUPLICATE: &str = "duplicate key";
 
 impl Reader<'_> {
     fn document(&mut self, document: &DeTable<'_>, inventory: &mut Inventory) {
-        self.known_keys(
-            Entry::default(),
-            document,
-            &["role", "admin", "provider", "cmd"],
-            "an inventory",
-        );
+        self.known_keys(Entry::default(), document, &TABLES, "an inventory");
         for (name, table) in self.tables(document, "cmd") {
             self.store_command(name, table, inventory);
         }

@@ -11,6 +11,9 @@ use url::{Host, Url};
 use super::read::{Entry, Field, Reader};
 use crate::inventory::{Inventory, Problem, ProofAt, ProviderAt, durations};
 
+/// Keys of a provider at another address.
+pub(super) const OF_PROVIDER: [&str; 4] = ["file", "base", "proof", "limits"];
+
 impl Reader<'_> {
     pub(super) fn provider(
         &mut self,
@@ -19,8 +22,7 @@ impl Reader<'_> {
         inventory: &mut Inventory,
     ) {
         let entry = Entry::default();
-        let keys = ["file", "base", "proof", "limits"];
-        let Some(table) = self.named_table(name, field, "a provider", &keys) else { return };
+        let Some(table) = self.named_table(name, field, "a provider", &OF_PROVIDER) else { return };
         let before = self.problems.len();
         let bases = self.bases(table);
         if self.problems.len() > before {

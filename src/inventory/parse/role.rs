@@ -9,7 +9,8 @@ use super::read::{Entry, Field, Reader};
 use super::resolve::Link;
 use crate::inventory::{Credential, Inventory, Mark, Platform, Role, Vendor};
 
-const OF_ROLE: [&str; 12] = [
+/// Keys of a role.
+pub(super) const OF_ROLE: [&str; 12] = [
     "purpose",
     "owner",
     "authorized_by",
