@@ -38,7 +38,7 @@ pub use record::{Journal, JournalError};
 pub(crate) use reseal::Resealed;
 pub use runs::RunSummary;
 pub use state::{State, StateError};
-pub(crate) use state::{add_recipients, run_id};
+pub(crate) use state::{add_recipients, name_recipients, run_id};
 pub use take_over::TakeOver;
 
 /// The number of the journal format that this release writes, and the only one it reads.

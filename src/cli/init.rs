@@ -40,14 +40,7 @@ impl Init {
     /// Runs it.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let session = Session::open(&self.places)?;
-        let state = journal::add_recipients(&session.state, &self.recipients).map_err(|error| {
-            match error {
-                StateError::Seal(SealError::BadRecipient(..)) => Failure::input(causes(&error)),
-                _ => own(&error),
-            }
-            .hint(error.hint())
-        })?;
-        let keys = state.seal().recipients();
+        let recipients = journal::name_recipients(&self.recipients).map_err(no_state)?;
         let inventory = session.inventories.first().ok_or_else(|| {
             Failure::input("no place for an inventory").hint("name one: --inventory FILE")
         })?;
@@ -55,8 +48,19 @@ impl Init {
             Ok(known) if known.exists() => (known, false),
             _ => (inventory.as_path(), begin(inventory)?),
         };
+        // Last: where the inventory is the mistake, no key is left behind.
+        let state = journal::add_recipients(&session.state, recipients).map_err(no_state)?;
+        let keys = state.seal().recipients();
         Ok(run::shown(&told(&session.state, keys, inventory, made)))
     }
+}
+
+fn no_state(error: StateError) -> Failure {
+    match error {
+        StateError::Seal(SealError::BadRecipient(..)) => Failure::input(causes(&error)),
+        _ => own(&error),
+    }
+    .hint(error.hint())
 }
 
 /// Writes the starter where nothing is yet; false where something is.

@@ -69,7 +69,15 @@ impl Session {
     /// # Errors
     /// It cannot be used.
     pub(super) fn existing_state(&self) -> Result<Option<State>, Failure> {
-        if self.state.exists() { self.open_state(false).map(Some) } else { Ok(None) }
+        // One that nobody may look into is there.
+        let is_there = self.state.try_exists().unwrap_or(true);
+        if is_there { self.open_state(false).map(Some) } else { Ok(None) }
+    }
+
+    /// The same, empty and in memory alone where there is none.
+    fn known_state(&self) -> Result<State, Failure> {
+        let known = self.existing_state()?;
+        known.map_or_else(|| State::in_memory().map_err(|error| own(&error)), Ok)
     }
 
     /// A contain revokes even where nothing can be written.
@@ -129,7 +137,7 @@ impl Session {
         told: UnboundedReceiver<Told>,
         watch: &Watch,
     ) -> Result<Report, Failure> {
-        let state = self.open_state(false)?;
+        let state = self.known_state()?;
         match errand {
             Errand::Resume { run, wait } => {
                 let run = run.map_or_else(|| latest_open(&state), Ok)?;
@@ -150,7 +158,7 @@ impl Session {
     /// # Errors
     /// No run is known by that name, or its journal cannot be read.
     pub(crate) fn report(&self, run: Option<&str>) -> Result<Report, Failure> {
-        let state = self.open_state(false)?;
+        let state = self.known_state()?;
         let run = match run {
             Some(run) => run.to_owned(),
             None => state

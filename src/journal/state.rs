@@ -353,18 +353,28 @@ fn remove_unfinished(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A recipient as somebody wrote it, and its key alone.
+pub(crate) type Named<'a> = (&'a str, String);
+
+/// Reads recipients, for [`add_recipients`]. Nothing is made or written.
+///
+/// # Errors
+/// [`StateError::Seal`] for one that is none.
+pub(crate) fn name_recipients(texts: &[String]) -> Result<Vec<Named<'_>>, StateError> {
+    let mut named = Vec::with_capacity(texts.len());
+    for (n, text) in texts.iter().enumerate() {
+        let bad = |why| SealError::BadRecipient(n + 1, why);
+        named.push((text.trim(), text.parse::<Recipient>().map_err(bad)?.to_string()));
+    }
+    Ok(named)
+}
+
 /// Adds recipients to the file of that name in the directory, which is made where it is missing.
 /// Those that are there stay.
 ///
 /// # Errors
-/// [`StateError::Seal`] for one that is none, and then nothing is made or written; what the disk
-/// brings.
-pub(crate) fn add_recipients(dir: &Path, more: &[String]) -> Result<State, StateError> {
-    let mut new = Vec::with_capacity(more.len());
-    for (n, text) in more.iter().enumerate() {
-        let bad = |why| SealError::BadRecipient(n + 1, why);
-        new.push((text.trim(), text.parse::<Recipient>().map_err(bad)?.to_string()));
-    }
+/// What the disk brings.
+pub(crate) fn add_recipients(dir: &Path, new: Vec<Named<'_>>) -> Result<State, StateError> {
     let state = State::open(dir)?;
     let path = dir.join("recipients");
     let unusable = |source| StateError::Unusable { path: path.clone(), source };

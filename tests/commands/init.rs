@@ -70,3 +70,16 @@ fn a_recipient_that_is_none() {
     "#);
     assert!(!host.path("state").exists());
 }
+
+#[test]
+fn an_inventory_that_cannot_be_written_leaves_no_key_behind() {
+    let host = Host::new();
+    let inside = host.path("admin.key").join("inventory.toml");
+    let ran = host.rotate(&["init", "--inventory", inside.to_str().unwrap()]);
+    insta::assert_snapshot!(ran.transcript(&host), @r#"
+    error: DIR/admin.key/inventory.toml cannot be made: File exists (os error 17)
+    hint: name a place that can be written: --inventory FILE
+    [exit 2]
+    "#);
+    assert!(!host.path("state").exists());
+}

@@ -14,6 +14,25 @@ fn nothing_is_listed_and_nothing_made_where_nothing_ran() {
 }
 
 #[test]
+fn who_asks_for_a_run_where_nothing_ran_makes_nothing() {
+    let host = Host::new();
+    let unknown = "20260101-000000-abcd";
+    for arguments in [
+        &["report"][..],
+        &["verify"],
+        &["resume"],
+        &["report", unknown],
+        &["verify", unknown],
+        &["resume", unknown],
+        &["done", unknown, "mail/inbox"],
+    ] {
+        let ran = host.rotate(arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
+        assert!(!host.path("state").exists(), "{arguments:?}");
+    }
+}
+
+#[test]
 fn every_run_with_its_time_to_contain() {
     let host = Host::new();
     host.report(&["rehearse", "--role", "calendar"]);
