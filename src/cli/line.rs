@@ -23,8 +23,8 @@ use crate::engine::run::Run;
 use crate::journal::{Header, Holder, Journal, JournalError, LockError, Message, State};
 use crate::world::LiveWorld;
 
-/// As long as the id of a run is.
-const RUN_ID: usize = "20261122-093000-k3f9".len();
+/// The form of a run's id: digits, and four digits or letters.
+const RUN_ID: &[u8] = b"00000000-000000-xxxx";
 
 /// A run that can begin.
 pub(crate) struct Ready {
@@ -213,7 +213,7 @@ impl Session {
         watch: &Watch,
     ) -> Result<Report, Failure> {
         let (journal, header, events) =
-            Journal::open(state, run).map_err(|error| own(&error).hint(error.hint()))?;
+            Journal::open(state, run).map_err(|error| unopened(&error, run))?;
         if state.report_of(run).map_err(|error| own(&error))?.is_some() {
             return Err(Failure::input(format!("run {run} is over"))
                 .hint(format!("prove it again: rotate verify {run}")));
@@ -278,10 +278,7 @@ impl Session {
         let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
         if let Some(credential) = by_hand {
             let at = plan.credentials.iter().position(|planned| planned.id == credential);
-            let at = at.ok_or_else(|| {
-                Failure::input(format!("run {run} has no credential {credential}"))
-                    .hint(format!("look at its report: rotate report {run}"))
-            })?;
+            let at = at.ok_or_else(|| no_credential(run))?;
             let subject = Subject(u32::try_from(at).unwrap_or(u32::MAX));
             let _ = tell.send(Told::HandDone(subject));
         }
@@ -308,8 +305,7 @@ impl Session {
     ) -> Result<Report, Failure> {
         let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
         if past.run.plan().credentials.iter().all(|planned| planned.id != credential) {
-            return Err(Failure::input(format!("run {run} has no credential {credential}"))
-                .hint(format!("look at its report: rotate report {run}")));
+            return Err(no_credential(run));
         }
         if state.report_of(run).map_err(|error| own(&error))?.is_some() {
             return self.verify(state, run, None, Some(credential), told, watch).await;
@@ -406,19 +402,34 @@ fn no_runs() -> Failure {
     Failure::input("no run is known here").hint("name the state directory: --state DIR")
 }
 
-/// A run that is not here, one that is damaged, and one of another release are not the same. What
-/// is no run's name may be a secret pasted by mistake, and is not repeated.
+/// What was named may be a secret pasted by mistake, and is not repeated.
+fn no_credential(run: &str) -> Failure {
+    Failure::input(format!("run {run} has no such credential"))
+        .hint(format!("look at its report: rotate report {run}"))
+}
+
+/// A run that is not here, one that is damaged, and one of another release are not the same.
 fn unreadable(state: &State, run: &str) -> Failure {
     match Journal::open(state, run) {
         Ok(_) => other_release(run),
-        Err(JournalError::NoSuchRun(_)) => {
-            let named = run.len() <= RUN_ID && run.starts_with(|c: char| c.is_ascii_digit());
-            let run = if named { format!("run {run}") } else { "such run".to_owned() };
-            Failure::input(format!("no {run} is known here"))
-                .hint("name the state directory: --state DIR")
-        }
-        Err(error) => own(&error).hint(error.hint()),
+        Err(error) => unopened(&error, run),
     }
+}
+
+/// What is no run's name may be a secret pasted by mistake, and is not repeated.
+fn unopened(error: &JournalError, run: &str) -> Failure {
+    let JournalError::NoSuchRun(_) = error else { return own(error).hint(error.hint()) };
+    let run = if is_run_id(run) { format!("run {run}") } else { "such run".to_owned() };
+    Failure::input(format!("no {run} is known here")).hint("name the state directory: --state DIR")
+}
+
+fn is_run_id(word: &str) -> bool {
+    let fits = |(byte, form): (u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        b'x' => byte.is_ascii_alphanumeric(),
+        _ => byte == *form,
+    };
+    word.len() == RUN_ID.len() && word.bytes().zip(RUN_ID).all(fits)
 }
 
 pub(super) fn own(error: &dyn std::error::Error) -> Failure {

@@ -161,10 +161,33 @@ fn what_is_over_is_not_resumed_and_what_is_not_there_is_not_done() {
     insta::assert_snapshot!(bench.rotate(&["done", &run, "mail-agent/mial"]).transcript(&bench), @r#"
     $ rotate done RUN mail-agent/mial
     [stderr]
-    error: run RUN has no credential mail-agent/mial
+    error: run RUN has no such credential
     hint: look at its report: rotate report RUN
     [exit 2]
     "#);
+}
+
+#[test]
+fn a_run_that_is_not_there_is_told_alike_by_all_and_what_was_pasted_by_none() {
+    let bench = Bench::new();
+    let run = bench.rotate(CONTAIN).report()["run"].as_str().unwrap().to_owned();
+    let (mistyped, pasted) = ("20260101-000000-abcd", "7hunter2pass");
+    for command in ["resume", "report", "verify", "done"] {
+        let ask = |run: &str| match command {
+            "done" => bench.rotate(&["done", run, "mail-agent/mail"]),
+            _ => bench.rotate(&[command, run]),
+        };
+        let hint = "hint: name the state directory: --state DIR";
+        let (known, unknown) = (ask(mistyped), ask(pasted));
+        assert_eq!((known.code, unknown.code), (Some(2), Some(2)), "{command}");
+        let told = format!("error: no run {mistyped} is known here\n{hint}\n");
+        assert_eq!(known.stderr, told, "{command}");
+        let told = format!("error: no such run is known here\n{hint}\n");
+        assert_eq!(unknown.stderr, told, "{command}");
+    }
+    let done = bench.rotate(&["done", &run, &bench.mail.secret]);
+    assert_eq!(done.code, Some(2));
+    assert!(!done.stderr.contains(&bench.mail.secret), "{}", done.stderr);
 }
 
 /// It lies to us on purpose, and says so: that is what it should do.
