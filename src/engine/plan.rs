@@ -1,6 +1,6 @@
 //! The plan: an ordered, complete script. It leaves no choice to the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,10 @@ pub struct Plan {
     pub revoke_strangers: bool,
     /// Handles known to the inventory or to earlier runs: no strangers.
     pub known_handles: BTreeMap<String, Vec<String>>,
+    /// Places that other entries of the inventory name, where the plan looks for what none does:
+    /// what stands there is no news.
+    #[serde(default)]
+    pub named_elsewhere: Vec<SecretRef>,
     /// Things to know before anything is touched.
     pub warnings: Vec<String>,
 }
@@ -428,6 +432,15 @@ impl Plan {
     pub(super) fn labels<'a>(&self, of: impl Iterator<Item = &'a Planned>) -> Vec<String> {
         let before = of.flat_map(|planned| &planned.lost_before);
         iter::once(&self.label).chain(before).map(|label| format!("{label}-")).collect()
+    }
+
+    /// Places that its own credentials and actors name, each once.
+    pub(super) fn places(&self) -> BTreeSet<&SecretRef> {
+        let own = self.credentials.iter().flat_map(|it| {
+            let new = it.deliver_to.iter().chain(&it.withheld);
+            it.places.values().chain(new.flat_map(BTreeMap::values))
+        });
+        own.chain(self.actors.iter().flat_map(|it| it.places.values())).collect()
     }
 
     /// A credential of the run.

@@ -113,6 +113,23 @@ fn who_can_hand_it_new_ones_and_who_stays_alive_is_named() {
     assert_eq!(report.exit_code, 3);
 }
 
+#[test]
+fn what_entries_outside_the_run_name_is_known_to_it() {
+    let text = "[role.mail]\n".to_owned()
+        + &entry("mail", "a", "key", "")
+        + &entry("mail", "b", "password", "")
+        + "[role.ci]\n"
+        + &entry("ci", "c", "key", "deliver = [\"dotenv:/srv/mail/.env#C\"]\n");
+    let bench = Bench::of(&text).options(|options| options.only = vec!["lab/a".to_owned()]);
+    let named = |plan: &Plan| -> Vec<String> {
+        plan.named_elsewhere.iter().map(ToString::to_string).collect()
+    };
+    let expected = ["dotenv:/srv/ci/.env#C", "dotenv:/srv/mail/.env#B", "dotenv:/srv/mail/.env#C"];
+    assert_eq!(named(&bench.contain()), expected);
+    // A rehearsal looks for nothing.
+    assert_eq!(named(&bench.rehearse().unwrap()), [""; 0]);
+}
+
 /// mail -> calendar -> rooms -> mail, and calendar -> archive.
 const CHAIN: &str = "[role.mail]\ndelegates_to = [\"calendar\"]\n\
      [role.calendar]\ndelegates_to = [\"rooms\", \"archive\"]\n\

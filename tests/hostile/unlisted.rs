@@ -1,7 +1,8 @@
 //! What lies in the files of a role and stands in no entry: told, never repeated, and ended only
 //! when asked.
 
-use std::os::unix::fs::symlink;
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use serde_json::Value;
 
@@ -105,4 +106,48 @@ fn a_dry_run_lists_it() {
     let with = bench.rotate(&["--role", "mail-agent", "--include-unlisted", "--dry-run"]);
     assert!(with.stdout.contains("mail-agent/unlisted-3 (acme api-key"), "{}", with.stdout);
     assert_eq!(bench.acme.seen(), [""; 0]);
+}
+
+/// A role whose one file holds two entries of its own, one of another role, and a key that no entry
+/// names.
+fn shared() -> (Bench, Key) {
+    let bench = Bench::with("dotenv:DIR/calendar/.env#EVENTS", "dotenv:DIR/agent/.env#EVENTS");
+    let beside = bench.acme.seed("beside");
+    let env = bench.read("agent/.env");
+    let events = &bench.events.secret;
+    bench.write("agent/.env", &format!("{env}EVENTS={events}\nBESIDE={}\n", beside.secret));
+    (bench, beside)
+}
+
+#[test]
+fn what_any_entry_names_is_no_news() {
+    for only in [&[][..], &["--only", "acme/mail"]] {
+        let (bench, beside) = shared();
+        let ran = bench.rotate(&[CONTAIN, only].concat());
+        let place = format!("dotenv:{}/agent/.env#BESIDE", bench.folder().display());
+        assert_eq!(places(&ran.report()), [place], "{only:?}");
+        assert!(bench.acme.is_alive(&bench.events.secret) && bench.acme.is_alive(&beside.secret));
+    }
+}
+
+#[test]
+fn a_copy_of_what_another_role_has_elsewhere_is_no_news() {
+    let bench = Bench::new();
+    let env = bench.read("agent/.env");
+    bench.write("agent/.env", &format!("{env}COPY={}\n", bench.events.secret));
+    let ran = bench.rotate(CONTAIN);
+    assert_eq!(places(&ran.report()), [""; 0]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+}
+
+#[test]
+fn what_was_left_out_is_told_as_that_alone() {
+    let bench = Bench::new();
+    let anybody = Permissions::from_mode(0o666);
+    set_permissions(bench.path("inventory.toml"), anybody).unwrap();
+    let ran = bench.rotate(CONTAIN);
+    let report = ran.report();
+    let told = report["credentials"][0]["todo"][0]["what"].as_str().unwrap();
+    assert!(told.starts_with("mail-agent/mail was left out"), "{told}");
+    assert_eq!(places(&report), [""; 0]);
 }

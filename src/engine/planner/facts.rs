@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::capability::{Order, Radius};
-use super::super::plan::{Planned, PlannedHost, PlannedProvider};
+use super::super::plan::{Plan, Planned, PlannedHost, PlannedProvider};
 use super::super::report::Mode;
+use super::super::search::Search;
 use super::Planner;
+use crate::inventory::{Inventory, SecretRef};
 
 impl Planner<'_> {
     pub(super) fn hosts(&self) -> Vec<PlannedHost> {
@@ -94,4 +96,14 @@ impl Planner<'_> {
             ids.join(", ")
         ))
     }
+}
+
+/// Places that only entries outside a plan name, where it looks for what none does. Wherever those
+/// are: a copy of what one of them holds may lie in a file that is looked through.
+pub(super) fn named_elsewhere(inventory: &Inventory, plan: &Plan) -> Vec<SecretRef> {
+    if plan.roles.iter().all(|role| role.search.as_ref().is_none_or(Search::is_empty)) {
+        return Vec::new();
+    }
+    let all: BTreeSet<_> = inventory.credentials().flat_map(|(_, it)| it.places()).collect();
+    all.difference(&plan.places()).map(|place| (*place).clone()).collect()
 }

@@ -199,7 +199,7 @@ impl<'a> Planner<'a> {
             planned_roles.iter().flat_map(|role| role.upstream.clone()).collect();
         upstream.sort();
         upstream.dedup();
-        Ok(Plan {
+        let mut plan = Plan {
             mode: self.mode,
             run: self.options.run.clone(),
             label: format!("rotate-{}-{}", self.options.installation, self.options.run),
@@ -220,12 +220,15 @@ impl<'a> Planner<'a> {
             hosts: self.hosts(),
             providers: self.providers(),
             known_handles: self.known_handles(),
+            named_elsewhere: Vec::new(),
             warnings: self.warnings(&credentials),
             kinds: self.kinds,
             actors: self.actors,
             credentials,
             left_out,
-        })
+        };
+        plan.named_elsewhere = facts::named_elsewhere(self.inventory, &plan);
+        Ok(plan)
     }
 
     fn planned_roles(&self) -> Vec<PlannedRole> {

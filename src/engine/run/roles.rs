@@ -1,7 +1,5 @@
 //! What is done to a role as a whole, and the credentials that act without being rotated.
 
-use std::collections::BTreeSet;
-
 use super::super::call::{Answer, CallId, Fault, Reason, RoleIndex, Why};
 use super::super::credential::{Purpose, Side, Try};
 use super::super::plan::Acting;
@@ -91,13 +89,10 @@ impl Run {
         self.role_changed(index);
     }
 
-    /// Places that the run's entries name.
+    /// Places that entries of the inventory name, be they of this run or not.
     pub(super) fn named_places(&self) -> Vec<SecretRef> {
-        let own = self.plan.credentials.iter().flat_map(|it| {
-            it.places.values().chain(it.deliver_to.iter().flat_map(|parts| parts.values()))
-        });
-        let actors = self.plan.actors.iter().flat_map(|it| it.places.values());
-        own.chain(actors).cloned().collect::<BTreeSet<_>>().into_iter().collect()
+        let own = self.plan.places().into_iter();
+        own.chain(&self.plan.named_elsewhere).cloned().collect()
     }
 
     /// A delivery may have been waiting for it.
