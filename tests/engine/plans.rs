@@ -114,6 +114,21 @@ fn who_can_hand_it_new_ones_and_who_stays_alive_is_named() {
 }
 
 #[test]
+fn what_is_left_out_is_owed_a_new_one_only_where_one_is_issued() {
+    let nobodys = "[[role.mail.credential]]\nname = \"b\"\nprovider = \"nobody\"\n\
+                   kind = \"key\"\nsecret = \"env:B\"\n";
+    for revoke_only in [false, true] {
+        let bench = Bench::of(&format!("[role.mail]\n{}{nobodys}", entry("mail", "a", "key", "")))
+            .options(|options| options.revoke_only = revoke_only);
+        let report = Sim::contain(&bench).finish();
+        let planned: Vec<_> =
+            report.credentials.iter().map(|one| (one.id.as_str(), one.new.planned)).collect();
+        assert_eq!(planned, [("mail/a", !revoke_only), ("mail/b", !revoke_only)]);
+        assert_eq!(report.exit_code, 3, "it is left for a person all the same");
+    }
+}
+
+#[test]
 fn what_entries_outside_the_run_name_is_known_to_it() {
     let text = "[role.mail]\n".to_owned()
         + &entry("mail", "a", "key", "")

@@ -58,6 +58,7 @@ fn what_can_end_itself_is_ended_and_the_rest_is_listed() {
     for id in ["stdin/line-5", "stdin/line-6", "stdin/line-7"] {
         assert_eq!(one(id)["old"]["verdict"], "unproven", "{report:#}");
         assert_eq!(one(id)["old"]["fingerprint"].as_str().unwrap().len(), 24);
+        assert_eq!(one(id)["new"]["planned"], false, "{report:#}");
     }
     assert!(one("stdin/line-7")["todo"][0]["at"].as_str().unwrap().starts_with("https://"));
     assert_eq!(report["exit_code"], 3);
@@ -71,6 +72,7 @@ fn what_can_end_itself_is_ended_and_the_rest_is_listed() {
     let human = bench.rotate(&["report", run]);
     assert!(human.stdout.starts_with("revoke-only of what stdin held, run"), "{}", human.stdout);
     assert!(human.stdout.contains("has no shape that a provider file knows"), "{}", human.stdout);
+    assert!(!human.stdout.contains("no new one"), "none was to be: {}", human.stdout);
 }
 
 #[test]

@@ -13,8 +13,9 @@ use super::call::{Subject, Time};
 use super::credential::{Machine, Side, Try};
 use super::plan::{Earlier, KnownSide, Phase, Planned};
 use super::report::{
-    CredentialReport, Evidence as SavedEvidence, EvidenceState, InventoryFacts, Mode, Old, Origin,
-    ProviderFacts, Report, RoleDetail, Stamp, StopState, Stopped, Timings, Todo, Unlisted, Verdict,
+    CredentialReport, Evidence as SavedEvidence, EvidenceState, InventoryFacts, Mode, New, Old,
+    Origin, ProviderFacts, Report, RoleDetail, Stamp, StopState, Stopped, Timings, Todo, Unlisted,
+    Verdict,
 };
 use super::run::Run;
 use super::scene::RoleState;
@@ -50,7 +51,7 @@ impl Run {
             warnings: self.warnings(),
             ..Report::default()
         };
-        report.credentials.extend(plan.left_out.iter().map(left_out));
+        report.credentials.extend(plan.left_out.iter().map(|entry| left_out(entry, plan.mode)));
         report.summed()
     }
 
@@ -231,7 +232,7 @@ fn provider_facts(provider: &super::plan::PlannedProvider) -> ProviderFacts {
     }
 }
 
-fn left_out(entry: &super::plan::LeftOut) -> CredentialReport {
+fn left_out(entry: &super::plan::LeftOut, mode: Mode) -> CredentialReport {
     let why = entry.why();
     let action = match (&entry.by_hand, entry.line) {
         (Some(page), _) => page.action.as_str(),
@@ -247,6 +248,7 @@ fn left_out(entry: &super::plan::LeftOut) -> CredentialReport {
         id: entry.id.clone(),
         provider: entry.provider.clone(),
         old: Old { why, fingerprint: entry.fingerprint.clone(), ..Old::default() },
+        new: New { planned: !matches!(mode, Mode::RevokeOnly | Mode::Verify), ..New::default() },
         todo: vec![todo],
         ..CredentialReport::default()
     }
