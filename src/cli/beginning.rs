@@ -7,6 +7,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::ending::{finish, mark_contained};
 use super::failure::Failure;
 use super::line::{causes, forwarding, header, own, wall};
+use super::locking;
 use super::prepare::Prepared;
 use super::progress::Watch;
 use super::session::Session;
@@ -46,6 +47,7 @@ impl Session {
         let Prepared { plan, context, history, .. } = prepared;
         let (began, mode) = (wall(), plan.mode);
         let header = header(&plan, &context, began)?;
+        let _driven = locking::drive(&state, &plan, began)?;
         let mut begun = Journal::begin(&state, &header, &history.adopted);
         if let (Err(JournalError::Sealed { .. }), true) = (&begun, mode.contains()) {
             // What an earlier run held and no key opens is no reason to keep no journal of this.

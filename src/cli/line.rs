@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::ending::finish;
 use super::failure::Failure;
-use super::locking::{self, Locked, follow};
+use super::locking::{self, Locked, driver, follow_run};
 use super::prepare::{self, Context, Prepared};
 use super::progress::Watch;
 use super::session::{Errand, Intent, Session};
@@ -20,7 +20,9 @@ use crate::engine::outline::Outline;
 use crate::engine::plan::{Options, Plan};
 use crate::engine::report::{Mode, Report};
 use crate::engine::run::Run;
-use crate::journal::{Header, Holder, Journal, JournalError, LockError, Message, State};
+use crate::journal::{
+    Header, Holder, Journal, JournalError, Message, RunLockError, RunSummary, State,
+};
 use crate::world::LiveWorld;
 
 /// The form of a run's id: digits, and four digits or letters.
@@ -212,8 +214,14 @@ impl Session {
         mut told: UnboundedReceiver<Told>,
         watch: &Watch,
     ) -> Result<Report, Failure> {
+        let mut runs = state.runs().map_err(|error| own(&error))?.into_iter();
+        let known = runs.find(|known| known.run == run).ok_or_else(|| no_such_run(run))?;
+        let holder = Holder::here(run, &known.mode, wall());
+        // Before it is read: who drives it writes on until then.
+        let _driven =
+            state.lock_run(run, &holder).map_err(|error| own(&error).hint(error.hint()))?;
         let (journal, header, events) =
-            Journal::open(state, run).map_err(|error| unopened(&error, run))?;
+            Journal::open(state, run).map_err(|error| own(&error).hint(error.hint()))?;
         if state.report_of(run).map_err(|error| own(&error))?.is_some() {
             return Err(Failure::input(format!("run {run} is over"))
                 .hint(format!("prove it again: rotate verify {run}")));
@@ -225,7 +233,6 @@ impl Session {
         let plan = plan(&header)?;
         self.refuse_other_release(&header, &context)?;
         let roles: Vec<String> = plan.roles.iter().map(|role| role.name.clone()).collect();
-        let holder = Holder::here(run, plan.mode.word(), wall());
         let _locks =
             state.lock_all(&roles, &holder).map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(run, &journal.first());
@@ -271,6 +278,7 @@ impl Session {
         drop(past);
         let began = wall();
         let header = header(&plan, &context, began)?;
+        let _driven = locking::drive(state, &plan, began)?;
         let journal = Journal::begin(state, &header, &history.adopted)
             .map_err(|error| own(&error).hint(error.hint()))?;
         watch.begin(&plan.run, &journal.first());
@@ -313,18 +321,17 @@ impl Session {
         state
             .tell(run, &Message::HandDone { credential })
             .map_err(|error| own(&error).hint(error.hint()))?;
-        let roles = past.header.roles.clone();
         let holder = Holder::here(run, past.header.mode.as_str(), wall());
         drop(past);
-        match state.lock_all(&roles, &holder) {
+        match state.lock_run(run, &holder) {
             // Nobody drives it: take it up.
-            Ok(locks) => {
-                drop(locks);
+            Ok(lock) => {
+                drop(lock);
                 self.resume(state, run, None, told, watch).await
             }
-            Err(LockError::Held { role, holder: Some(other) }) => {
+            Err(RunLockError::Held { holder: Some(other), .. }) => {
                 terminal::say(&format!("told {other}; following it"));
-                follow(state, &role, &other).await
+                follow_run(state, &other).await
             }
             Err(error) => Err(own(&error).hint(error.hint())),
         }
@@ -387,9 +394,15 @@ pub(super) fn parsed(json: &str) -> Result<Report, Failure> {
 
 fn latest_open(state: &State) -> Result<String, Failure> {
     let runs = state.runs().map_err(|error| own(&error))?;
-    let open = runs.into_iter().find(|run| run.closed.is_none());
-    open.map(|run| run.run)
-        .ok_or_else(|| Failure::input("no run is open").hint("begin one: rotate --role ROLE"))
+    let open: Vec<RunSummary> = runs.into_iter().filter(|run| run.closed.is_none()).collect();
+    match open.iter().find(|run| driver(state, run).is_none()) {
+        Some(left) => Ok(left.run.clone()),
+        None if open.is_empty() => {
+            Err(Failure::input("no run is open").hint("begin one: rotate --role ROLE"))
+        }
+        None => Err(Failure::input("every run that is open is under way")
+            .hint("look who drives it: rotate runs")),
+    }
 }
 
 fn latest_closed(state: &State) -> Result<String, Failure> {
@@ -418,7 +431,13 @@ fn unreadable(state: &State, run: &str) -> Failure {
 
 /// What is no run's name may be a secret pasted by mistake, and is not repeated.
 fn unopened(error: &JournalError, run: &str) -> Failure {
-    let JournalError::NoSuchRun(_) = error else { return own(error).hint(error.hint()) };
+    match error {
+        JournalError::NoSuchRun(_) => no_such_run(run),
+        _ => own(error).hint(error.hint()),
+    }
+}
+
+fn no_such_run(run: &str) -> Failure {
     let run = if is_run_id(run) { format!("run {run}") } else { "such run".to_owned() };
     Failure::input(format!("no {run} is known here")).hint("name the state directory: --state DIR")
 }

@@ -1,4 +1,5 @@
-//! A role is held by one run at a time: taken, taken over, or followed.
+//! A role is held by one run at a time: taken, taken over, or followed. A run is driven by one
+//! process.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,10 @@ use super::line::{own, parsed, wall};
 use super::prepare::{Prepared, prepare};
 use super::session::{Intent, Session};
 use super::terminal;
+use crate::engine::call::Wall;
 use crate::engine::plan::{Elsewhere, Plan};
 use crate::engine::report::{Mode, Report};
-use crate::journal::{Holder, LockError, RoleLock, State};
+use crate::journal::{Holder, LockError, RoleLock, RunLock, RunLockError, RunSummary, State};
 
 /// A rehearsal that holds the role is asked this often whether it has let go.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -88,6 +90,22 @@ pub(super) async fn lock(
     Ok(Locked::Ours { locks, taken_over, elsewhere: elsewhere.collect() })
 }
 
+/// Takes a run that begins: from its first record on somebody might take it up.
+pub(super) fn drive(state: &State, plan: &Plan, began: Wall) -> Result<Option<RunLock>, Failure> {
+    match state.lock_run(&plan.run, &Holder::here(&plan.run, plan.mode.word(), began)) {
+        Ok(lock) => Ok(Some(lock)),
+        // No journal, no lock: the kill comes first.
+        Err(RunLockError::Unusable { .. }) if plan.mode.contains() => Ok(None),
+        Err(error) => Err(own(&error).hint(error.hint())),
+    }
+}
+
+/// The process that drives a run; none where nobody does.
+pub(super) fn driver(state: &State, of: &RunSummary) -> Option<Holder> {
+    let by_role = |role: &String| state.holder(role).filter(|holder| holder.run == of.run);
+    state.driver(&of.run).or_else(|| of.roles.iter().find_map(by_role))
+}
+
 /// The plan once more, without the roles that another run has.
 pub(super) async fn without(
     session: &Session,
@@ -139,14 +157,25 @@ async fn take(state: &State, role: &str, holder: &Holder) -> Result<(RoleLock, b
 }
 
 /// Waits until another process has ended its run of this role, and reads what it reported.
-pub(super) async fn follow(state: &State, role: &str, other: &Holder) -> Result<Report, Failure> {
+async fn follow(state: &State, role: &str, other: &Holder) -> Result<Report, Failure> {
+    until_over(state, other, |me| state.lock(role, me).is_ok()).await
+}
+
+/// Waits until another process has ended its run, and reads what it reported.
+pub(super) async fn follow_run(state: &State, other: &Holder) -> Result<Report, Failure> {
+    until_over(state, other, |me| state.lock_run(&other.run, me).is_ok()).await
+}
+
+async fn until_over(
+    state: &State,
+    other: &Holder,
+    is_free: impl Fn(&Holder) -> bool,
+) -> Result<Report, Failure> {
     loop {
         if let Some(json) = state.report_of(&other.run).map_err(|error| own(&error))? {
             return parsed(&json);
         }
-        let me = Holder::here(&other.run, FOLLOWS, wall());
-        if let Ok(lock) = state.lock(role, &me) {
-            drop(lock);
+        if is_free(&Holder::here(&other.run, FOLLOWS, wall())) {
             if let Some(json) = state.report_of(&other.run).map_err(|error| own(&error))? {
                 return parsed(&json);
             }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::args::{Format, Output, State as StateDir};
 use super::failure::Failure;
 use super::line::own;
+use super::locking::driver;
 use super::run;
 use super::session::Session;
 use super::table;
@@ -175,10 +176,7 @@ fn lines(state: &State) -> Result<Vec<Line>, Failure> {
 fn line(state: &State, summary: RunSummary) -> Line {
     let holder = match summary.closed {
         Some(_) => None,
-        None => summary
-            .roles
-            .iter()
-            .find_map(|role| state.holder(role).filter(|holder| holder.run == summary.run)),
+        None => driver(state, &summary),
     };
     // What cannot be read is listed all the same, without figures.
     let report = match summary.closed {

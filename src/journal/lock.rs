@@ -39,14 +39,20 @@ impl Holder {
     }
 }
 
+impl Holder {
+    /// Its process, for who knows the run.
+    pub(crate) fn process(&self) -> String {
+        let Self { pid, host, since, .. } = self;
+        match jiff::Timestamp::from_millisecond(since.0) {
+            Ok(since) => format!("process {pid} on {host}, since {since:.0}"),
+            Err(_) => format!("process {pid} on {host}"),
+        }
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { run, mode, pid, host, since } = self;
-        write!(f, "run {run} ({mode}), process {pid} on {host}")?;
-        match jiff::Timestamp::from_millisecond(since.0) {
-            Ok(since) => write!(f, ", since {since:.0}"),
-            Err(_) => Ok(()),
-        }
+        write!(f, "run {} ({}), {}", self.run, self.mode, self.process())
     }
 }
 
@@ -103,20 +109,12 @@ impl State {
         let Some(path) = self.lock_path(role) else {
             return Ok(RoleLock { file: None, role: role.to_owned() });
         };
-        let unusable =
-            |source| LockError::Unusable { role: role.to_owned(), path: path.clone(), source };
-        let mut file = open_lock_file(&path).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::Error(source)) => return Err(unusable(source)),
-            Err(TryLockError::WouldBlock) => {
-                let holder = read_holder(&mut file).map(Box::new);
-                return Err(LockError::Held { role: role.to_owned(), holder });
-            }
+        let role = role.to_owned();
+        match take(&path, holder) {
+            Ok(file) => Ok(RoleLock { file: Some(file), role }),
+            Err(Refused::Held(holder)) => Err(LockError::Held { role, holder }),
+            Err(Refused::Unusable(source)) => Err(LockError::Unusable { role, path, source }),
         }
-        // On a full disk the role is ours all the same; others only cannot tell whose.
-        let _ = write_holder(&mut file, holder);
-        Ok(RoleLock { file: Some(file), role: role.to_owned() })
     }
 
     /// Takes several roles, or none of them. In sorted order, so that two runs that share roles
@@ -133,14 +131,7 @@ impl State {
 
     /// Who holds a role at this moment; none where nobody does.
     pub(crate) fn holder(&self, role: &str) -> Option<Holder> {
-        let mut file = File::open(self.lock_path(role)?).ok()?;
-        let holder = read_holder(&mut file)?;
-        // A crash leaves its words behind, and not its lock. Shared, and gone at once: it keeps
-        // nobody from the role for longer than it takes to look.
-        match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(holder),
-            Ok(()) | Err(TryLockError::Error(_)) => None,
-        }
+        holder_of(&self.lock_path(role)?)
     }
 
     /// Where the lock of a role is; none in memory.
@@ -161,10 +152,49 @@ impl Drop for RoleLock {
         // The file stays: removing it would let two processes lock two files of one name.
         if let Some(file) = &self.file {
             let _ = file.set_len(0);
-            // Closing would do, but for a child process just forked, which shares the open file
-            // until it becomes another program.
-            let _ = file.unlock();
+            let_go(file);
         }
+    }
+}
+
+/// A lock file that is not ours.
+pub(super) enum Refused {
+    /// Somebody has it; who, but for the instant between locking and writing it down.
+    Held(Option<Box<Holder>>),
+    /// It cannot be used.
+    Unusable(io::Error),
+}
+
+/// Locks a file, and writes down who did.
+pub(super) fn take(path: &Path, holder: &Holder) -> Result<File, Refused> {
+    let mut file = open_lock_file(path).map_err(Refused::Unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(source)) => return Err(Refused::Unusable(source)),
+        Err(TryLockError::WouldBlock) => {
+            return Err(Refused::Held(read_holder(&mut file).map(Box::new)));
+        }
+    }
+    // On a full disk the lock is ours all the same; others only cannot tell whose.
+    let _ = write_holder(&mut file, holder);
+    Ok(file)
+}
+
+pub(super) fn let_go(file: &File) {
+    // Closing would do, but for a child process just forked, which shares the open file until it
+    // becomes another program.
+    let _ = file.unlock();
+}
+
+/// Who has locked a file; none where nobody has.
+pub(super) fn holder_of(path: &Path) -> Option<Holder> {
+    let mut file = File::open(path).ok()?;
+    let holder = read_holder(&mut file)?;
+    // A crash leaves its words behind, and not its lock. Shared, and gone at once: it keeps nobody
+    // from the lock for longer than it takes to look.
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(holder),
+        Ok(()) | Err(TryLockError::Error(_)) => None,
     }
 }
 
@@ -193,7 +223,7 @@ fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
 }
 
 /// Roles are named by people: what a file name cannot hold is escaped as in a URL.
-fn file_name(role: &str) -> String {
+pub(super) fn file_name(role: &str) -> String {
     const KEPT: &percent_encoding::AsciiSet =
         &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_');
     format!("{}.lock", percent_encoding::utf8_percent_encode(role, KEPT))

@@ -1,7 +1,12 @@
 //! `rotate runs`: what was practised and what was an incident, and how fast each was.
 
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
+use crate::acme::Manners;
 use crate::host::{Host, each};
 
 #[test]
@@ -61,13 +66,9 @@ fn every_run_with_its_time_to_contain() {
 #[test]
 fn a_run_that_was_killed_is_open_and_one_that_runs_says_who_drives_it() {
     let host = Host::new();
-    host.acme.treat("GET /v1/keys", crate::acme::Manners::Silence);
+    host.acme.treat("GET /v1/keys", Manners::Silence);
     let mut run = host.start(&["--role", "calendar"]);
-    let begun = std::time::Instant::now();
-    while !host.acme.seen().iter().any(|line| line == "GET /v1/keys") {
-        assert!(begun.elapsed() < std::time::Duration::from_secs(30));
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    until(|| host.acme.seen().iter().any(|line| line == "GET /v1/keys"));
     let running = host.rotate(&["runs", "--format", "json"]).json();
     assert_eq!(each(&running, "state"), ["running"]);
     assert!(running[0]["held_by"].as_str().unwrap().contains(&run.id().to_string()));
@@ -76,6 +77,90 @@ fn a_run_that_was_killed_is_open_and_one_that_runs_says_who_drives_it() {
     let ran = host.rotate(&["runs"]);
     assert!(ran.stdout.contains("open: rotate resume "), "{}", ran.stdout);
     assert_eq!(ran.code, 0);
+}
+
+/// A run of what stdin held is of no role, and a verification holds none; their journals have one
+/// writer all the same.
+#[test]
+fn a_run_that_holds_no_role_is_driven_by_one_process() {
+    for arguments in [&["verify"][..], &["revoke", "-", "--providers", "PROVIDERS"]] {
+        let host = Host::new();
+        host.acme.treat("DELETE", Manners::Lie);
+        host.report(&["--role", "calendar"]);
+        let providers = providers(&host);
+        host.put("stdin", &host.keys[0].secret);
+        host.acme.treat("", Manners::Silence);
+        let before = host.acme.seen().len();
+        let arguments: Vec<_> = arguments
+            .iter()
+            .map(|word| if *word == "PROVIDERS" { providers.as_str() } else { word })
+            .collect();
+        let mut command = host.command(&arguments);
+        command.stdin(File::open(host.path("stdin")).unwrap());
+        let mut driver = command.spawn().unwrap();
+        until(|| host.acme.seen().len() > before);
+
+        let runs = host.rotate(&["runs", "--format", "json"]).json();
+        let run = runs[0]["run"].as_str().unwrap();
+        assert_eq!(runs[0]["state"], "running");
+        let process = format!("process {} on ", driver.id());
+        assert!(runs[0]["held_by"].as_str().unwrap().starts_with(&process), "{runs:#}");
+
+        let second = host.rotate(&["resume", run]);
+        assert_eq!(second.code, 1, "{}", second.stderr);
+        let held = format!("error: run {run} is held by {process}");
+        assert!(second.stderr.starts_with(&held), "{}", second.stderr);
+        let hint = format!("hint: follow it: rotate report {run}\n");
+        assert!(second.stderr.ends_with(&hint), "{}", second.stderr);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(host.rotate(&["resume"]).transcript(&host), @r#"
+            error: every run that is open is under way
+            hint: look who drives it: rotate runs
+            [exit 2]
+            "#);
+        }
+        assert!(driver.try_wait().unwrap().is_none(), "it goes on");
+
+        driver.kill().unwrap();
+        driver.wait().unwrap();
+        let runs = host.rotate(&["runs", "--format", "json"]).json();
+        assert_eq!(runs[0]["state"], "open", "the lock died with its process");
+    }
+}
+
+/// A folder with the built-in file at this host's address.
+fn providers(host: &Host) -> String {
+    let moved = format!("replaces = \"acme\"\nbase = {:?}", host.acme.base);
+    let file = include_str!("../../providers/acme.toml");
+    let file = file.replace("base    = \"inventory\"", &moved);
+    let folder = host.path("providers");
+    DirBuilder::new().mode(0o700).create(&folder).unwrap();
+    host.put("providers/acme.toml", &file);
+    folder.display().to_string()
+}
+
+#[test]
+fn a_run_that_was_killed_is_taken_up_and_leaves_no_lock() {
+    let host = Host::new();
+    host.acme.treat_times(1, "GET /v1/keys", Manners::Silence);
+    let mut run = host.start(&["--role", "calendar"]);
+    until(|| host.acme.seen().iter().any(|line| line == "GET /v1/keys"));
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let resumed = host.rotate(&["resume"]);
+    assert_eq!(resumed.code, 3, "{}", resumed.stderr);
+    let locks = std::fs::read_dir(host.path("state/rotate/locks")).unwrap();
+    let mut names: Vec<_> = locks.map(|one| one.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".set-up", "calendar.lock"]);
+}
+
+fn until(done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
