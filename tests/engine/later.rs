@@ -3,7 +3,7 @@
 use rotate::engine::call::{SecretId, Time, Verb};
 use rotate::engine::leftover::Leftover;
 use rotate::engine::plan::{Earlier, KnownSide, Options, Plan};
-use rotate::engine::report::{NewState, Verdict};
+use rotate::engine::report::{NewState, Report, Verdict};
 
 use crate::bench::{Bench, entry};
 use crate::server::Manners;
@@ -209,6 +209,69 @@ fn a_verify_sees_that_one_lives_on() {
     let mut verify = verifying(sim);
     let report = verify.finish();
     assert_eq!((verify.verdict("a"), report.exit_code), (Verdict::Alive, 4));
+}
+
+/// What is left for a person of `mail/a`.
+fn left(report: &Report) -> Vec<&str> {
+    report.credentials[0].todo.iter().map(|todo| todo.what.as_str()).collect()
+}
+
+#[test]
+fn what_lives_on_is_left_for_a_person_until_it_does_not() {
+    let bench = Bench::with(&["key"]);
+    let mut sim = Sim::contain(&bench);
+    sim.server.manners.lies = true;
+    let contained = sim.finish();
+    assert_eq!(left(&contained), ["revoke the old mail/a"]);
+    let (sim, bench) = later(sim, bench);
+    let mut restore = Sim::with(sim.server, bench.restore().unwrap());
+    let report = restore.finish();
+    assert_eq!((restore.verdict("a"), report.exit_code), (Verdict::Alive, 4));
+    assert_eq!(report.credentials[0].todo, contained.credentials[0].todo);
+    assert_eq!(report.summary.todo, 1);
+}
+
+#[test]
+fn what_could_not_be_read_or_revoked_is_left_for_a_person_by_a_verify_too() {
+    let bench = Bench::with(&["key"]);
+    let mut sim = Sim::contain(&bench);
+    sim.server.places.clear();
+    sim.server.manners.refuses = vec![Verb::Revoke];
+    let contained = sim.finish();
+    assert!(left(&contained).contains(&"revoke the old mail/a"), "{contained:#?}");
+    let mut verify = verifying(sim);
+    let report = verify.finish();
+    assert_eq!(
+        (verify.verdict("a"), left(&report)[0]),
+        (Verdict::Unproven, "revoke the old mail/a")
+    );
+}
+
+#[test]
+fn what_a_rehearsal_left_as_it_was_is_not_to_be_revoked() {
+    let bench = Bench::with(&["key"]);
+    let mut sim = Sim::rehearse(&bench);
+    sim.server.manners.outage = Some((Time(0), Time(500)));
+    assert_eq!(left(&sim.finish())[0], "issue a new mail/a");
+    let mut verify = verifying(sim);
+    let report = verify.finish();
+    assert_eq!((verify.verdict("a"), left(&report)), (Verdict::Alive, vec![]));
+}
+
+#[test]
+fn what_was_issued_and_is_refused_is_to_be_issued_by_hand() {
+    let bench = Bench::with(&["key"]);
+    let mut sim = Sim::contain(&bench);
+    sim.server.manners.duds = true;
+    let report = sim.finish();
+    let issue = "issue a new mail/a: what was issued is refused";
+    assert_eq!((report.credentials[0].new.state, report.exit_code), (NewState::Unproven, 3));
+    assert_eq!(left(&report), [issue]);
+    let todo = &report.credentials[0].todo[0];
+    assert_eq!(todo.at.as_deref(), Some("https://lab.example/settings"));
+    let (sim, bench) = later(sim, bench);
+    let mut restore = Sim::with(sim.server, bench.restore().unwrap());
+    assert_eq!(left(&restore.finish()), [issue]);
 }
 
 #[test]

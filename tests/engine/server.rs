@@ -67,6 +67,8 @@ pub(crate) struct Manners {
     pub(crate) kills_team: bool,
     /// An issue waits so long for a person.
     pub(crate) person: u64,
+    /// What it issues is accepted by nobody.
+    pub(crate) duds: bool,
     /// These verbs are refused.
     pub(crate) refuses: Vec<Verb>,
     /// So many answers to this verb are cut off on their way.
@@ -423,6 +425,9 @@ impl Server {
         };
         if let Some(client) = self.client_of(request) {
             self.keys.last_mut().expect("one was made").client = Some(client);
+        }
+        if self.manners.duds {
+            self.kill(secret);
         }
         let replaced = old.and_then(|old| self.key(old)).map(|key| key.handle.clone());
         if let Some(replaced) = replaced.filter(|_| self.manners.reuses_handles) {

@@ -109,11 +109,15 @@ impl Run {
             Todo { what, at, action: action.unwrap_or_else(|| "do it by hand".to_owned()) }
         };
         let id = &planned.id;
-        if let Some(what) = to_revoke(planned, kind, machine, (ended, one.old.verdict)) {
+        if self.is_to_end(machine)
+            && let Some(what) = to_revoke(planned, kind, machine, (ended, one.old.verdict))
+        {
             todo.push(by_hand(what, &kind.can.revoke_by_hand));
         }
-        if one.new.planned && one.new.state == NewState::NotIssued {
-            todo.push(by_hand(format!("issue a new {id}"), &kind.can.issue_by_hand));
+        if one.new.planned
+            && let Some(what) = to_issue(id, machine, one.new.state)
+        {
+            todo.push(by_hand(what, &kind.can.issue_by_hand));
         }
         todo.extend(self.to_deliver(planned, machine));
         todo.extend(not_evicted(id, machine));
@@ -133,6 +137,13 @@ impl Run {
             });
         }
         todo
+    }
+
+    /// Whether this run, or the one it goes on from, was to end the old one. A rehearsal that did
+    /// not come so far has left it to those who use it.
+    fn is_to_end(&self, machine: &Machine) -> bool {
+        let rehearsed = self.plan.of.as_ref().is_some_and(|of| of.mode == Mode::Rehearse);
+        !(rehearsed && machine.revoke == Revoke::None)
     }
 
     /// Places that the new one did not get to, each by name. What was made under another plan is
@@ -215,7 +226,7 @@ fn to_revoke(
     (ended, said): (bool, Verdict),
 ) -> Option<String> {
     let id = &planned.id;
-    if !planned.phases.contains(&Phase::ProveOld) || machine.stopped_before_revoke.is_some() {
+    if machine.stopped_before_revoke.is_some() {
         return None;
     }
     if !ended && (machine.revoke != Revoke::Accepted || said == Verdict::Alive) {
@@ -224,6 +235,18 @@ fn to_revoke(
     }
     let why = in_words(machine.half_revoked.as_ref()?);
     Some(format!("finish the revocation of {id}, of which a step was left: {why}"))
+}
+
+/// What a person has to make.
+fn to_issue(id: &str, machine: &Machine, state: NewState) -> Option<String> {
+    match state {
+        NewState::NotIssued => Some(format!("issue a new {id}")),
+        // What a lost answer leaves open may be good; what is refused is of no use to anybody.
+        NewState::Unproven if matches!(machine.new_used, Some((_, false))) => {
+            Some(format!("issue a new {id}: what was issued is refused"))
+        }
+        _ => None,
+    }
 }
 
 /// The option that would have allowed a way of revoking it that ends more than it.
