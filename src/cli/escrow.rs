@@ -1,6 +1,6 @@
 //! `rotate escrow`: what is held under seal, and how a person gets at one of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
@@ -124,6 +124,14 @@ struct Held {
     secrets: Vec<SecretId>,
 }
 
+/// All that is held.
+#[derive(Default)]
+struct Escrowed {
+    held: Vec<Held>,
+    /// Runs that hold something and cannot be read, and why.
+    unread: BTreeMap<String, String>,
+}
+
 impl Escrow {
     /// Runs it.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
@@ -146,21 +154,39 @@ impl Escrow {
 impl List {
     fn run(self) -> Result<ExitCode, Failure> {
         let session = Session::of_state(&self.state)?;
-        let lines: Vec<Line> = match session.existing_state()? {
-            Some(state) => held(&state)?.into_iter().map(|held| held.line).collect(),
-            None => Vec::new(),
+        let Escrowed { held, unread } = match session.existing_state()? {
+            Some(state) => escrowed(&state)?,
+            None => Escrowed::default(),
         };
-        let format = self.output.format;
-        if format == Format::Json {
-            return Ok(run::shown(&run::json(&lines)?));
+        let lines: Vec<Line> = held.into_iter().map(|held| held.line).collect();
+        let text = match self.output.format {
+            Format::Json => run::json(&lines)?,
+            _ if lines.is_empty() => "nothing is held under seal\n".to_owned(),
+            format => {
+                let head = ["RUN", "CREDENTIAL", "WHICH", "HANDLE", "FINGERPRINT", "AGE", "OPENED"];
+                let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, wall())).collect();
+                table::of(format, &head, &rows)
+            }
+        };
+        if unread.is_empty() {
+            return Ok(run::shown(&text));
         }
-        if lines.is_empty() {
-            return Ok(run::shown("nothing is held under seal\n"));
+        // What is known is listed all the same.
+        if !lines.is_empty() {
+            run::shown(&text);
         }
-        let head = ["RUN", "CREDENTIAL", "WHICH", "HANDLE", "FINGERPRINT", "AGE", "OPENED"];
-        let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, wall())).collect();
-        Ok(run::shown(&table::of(format, &head, &rows)))
+        Err(not_known(unread))
     }
+}
+
+/// Seals of runs that cannot be read: whose they are stands in their records.
+fn not_known(unread: BTreeMap<String, String>) -> Failure {
+    let why: Vec<String> = unread.into_values().collect();
+    Failure::own(format!(
+        "{}: it holds secrets under seal, and nothing tells whose",
+        why.join("; ")
+    ))
+    .hint("save a copy of the state directory, and revoke what the run's report names by hand")
 }
 
 fn row(line: &Line, now: Wall) -> Vec<String> {
@@ -189,17 +215,22 @@ fn age(ms: i64) -> String {
 
 /// Everything under seal that belongs to a credential of a run. What a run needs of its admins
 /// while it is open is nobody's to take.
-fn held(state: &State) -> Result<Vec<Held>, Failure> {
+fn escrowed(state: &State) -> Result<Escrowed, Failure> {
     let failed = |error: JournalError| own(&error).hint(error.hint());
     let sealed = state.sealed().map_err(failed)?;
     let openings = state.openings().map_err(failed)?;
-    let mut all: Vec<Held> = Vec::new();
+    let mut all = Escrowed::default();
     // What a later run has delivered or seen dead: nobody needs the earlier seal of it.
     let mut settled: BTreeSet<String> = BTreeSet::new();
     for summary in state.runs().map_err(failed)? {
         let of_run: Vec<SecretId> =
             sealed.iter().filter(|(run, _)| *run == summary.run).map(|(_, id)| *id).collect();
-        let Some(past) = Past::read(state, &summary.run) else { continue };
+        let Some(past) = Past::read(state, &summary.run) else {
+            if !of_run.is_empty() {
+                all.unread.insert(summary.run.clone(), Past::unread(state, &summary.run));
+            }
+            continue;
+        };
         for (credential, facts) in past.run.facts() {
             settled.extend(settled_by(&facts));
             for (side, known) in [(Side::New, facts.new), (Side::Old, facts.old)] {
@@ -222,7 +253,7 @@ fn held(state: &State) -> Result<Vec<Held>, Failure> {
                     since: Stamp(summary.started),
                     opened: openings.iter().filter(is_it).count(),
                 };
-                all.push(Held { line, secrets });
+                all.held.push(Held { line, secrets });
             }
         }
     }
@@ -254,12 +285,16 @@ impl Open {
                 .hint("name a file that is to be made: --to FILE, or pipe it into a program"));
         }
         let state = self.keys.state(&self.state)?.ok_or_else(nothing)?;
-        let found = held(&state)?.into_iter().find(|held| {
+        let Escrowed { held, mut unread } = escrowed(&state)?;
+        let found = held.into_iter().find(|held| {
             held.line.run == self.run
                 && held.line.credential == self.credential
                 && held.line.side == self.side
         });
-        let Held { line, secrets } = found.ok_or_else(nothing)?;
+        let Held { line, secrets } = found.ok_or_else(|| match unread.remove_entry(&self.run) {
+            Some(it) => not_known([it].into()),
+            None => nothing(),
+        })?;
         let part = state
             .part_of(&line.run, &secrets, self.part.as_deref())
             .map_err(|error| failure(&error))?;

@@ -109,7 +109,7 @@ pub(crate) async fn prepare(
         Mode::Restore | Mode::Verify => Plan::restore,
     };
     let mut plan = make(&inventory, &resolved.capabilities, named, &options)
-        .map_err(|error| no_plan(&error))?;
+        .map_err(|error| no_plan_with(&error, &history))?;
     unlisted::without_successors(&mut plan, &taken);
     history.taken_into(&mut plan);
     if intent.mode == Mode::Rehearse {
@@ -350,6 +350,17 @@ fn no_plan(error: &PlanError) -> Failure {
         PlanError::NothingLeft { .. } => failure.hint("look at what there is: --dry-run"),
         PlanError::NotRehearsable { hint, .. } => failure.hint(hint.clone()),
         PlanError::NothingHeld { .. } => failure.hint("contain it first: rotate --role ROLE"),
+    }
+}
+
+/// Where a run cannot be read, nobody knows what it holds.
+fn no_plan_with(error: &PlanError, history: &History) -> Failure {
+    match (error, history.unread.first_key_value()) {
+        (PlanError::NothingHeld { role }, Some((run, why))) => {
+            Failure::own(format!("what is held for {role} cannot be told: {why}"))
+                .hint(format!("look at what it reported, then contain anew: rotate report {run}"))
+        }
+        _ => no_plan(error),
     }
 }
 

@@ -31,6 +31,9 @@ pub struct History {
     pub lost: Vec<LostIssue>,
     /// Those runs.
     pub interrupted: Vec<String>,
+    /// Runs of these roles that cannot be read, and why. What they hold under seal is lost to the
+    /// new one.
+    pub unread: BTreeMap<String, String>,
     /// Credentials of earlier runs that were looked at, by run: one run may be the last of several
     /// roles.
     seen: BTreeSet<(String, String)>,
@@ -56,6 +59,14 @@ impl Past {
         let mut run = Run::new(header.plan().ok()?);
         replay(&mut run, events).ok()?;
         Some(Self { journal, header, run })
+    }
+
+    /// Why a run cannot be read.
+    pub(crate) fn unread(state: &State, run: &str) -> String {
+        match Journal::open(state, run) {
+            Err(error) => error.to_string(),
+            Ok(_) => format!("run {run} was written by another release"),
+        }
     }
 }
 
@@ -87,7 +98,10 @@ impl History {
                 history.contained.push(role.clone());
             }
             let Ok(Some(last)) = state.latest(role, modes) else { continue };
-            let Some(past) = pasts.of(&last.run) else { continue };
+            let Some(past) = pasts.of(&last.run) else {
+                history.not_read(state, last.run);
+                continue;
+            };
             history.details.push((role.clone(), past.header.details.clone()));
             for (provider, handle) in issued(&past.run) {
                 history.issued.entry(provider).or_default().push(handle);
@@ -98,8 +112,14 @@ impl History {
                 history.take_held(past, &concerns);
             }
         }
-        for (provider, handle) in state.issued_handles().unwrap_or_default() {
-            history.issued.entry(provider).or_default().push(handle);
+        for one in state.issued().unwrap_or_default() {
+            let of_these = one.roles.iter().any(|role| roles.contains(role));
+            // Whoever can neither deliver nor end it must be told that it lives.
+            if one.sealed && of_these && pasts.of(&one.run).is_none() {
+                history.not_read(state, one.run);
+                continue;
+            }
+            history.issued.entry(one.provider).or_default().push(one.handle);
         }
         if mode.contains() {
             history.take_interrupted(state, roles);
@@ -108,10 +128,21 @@ impl History {
         history
     }
 
-    /// Takes what earlier runs left behind into a contain that was planned with these facts.
+    /// Takes what earlier runs left behind into a contain that was planned with these facts, and
+    /// says in any plan what is not known.
     pub fn taken_into(&self, plan: &mut Plan) {
         plan.take_over(&self.leftovers);
         plan.look_for(&self.lost);
+        plan.warnings.extend(self.unread.iter().map(|(run, why)| {
+            format!(
+                "{why}: what it holds is not known here; look at its report: rotate report {run}"
+            )
+        }));
+    }
+
+    fn not_read(&mut self, state: &State, run: String) {
+        let why = Past::unread(state, &run);
+        self.unread.insert(run, why);
     }
 
     /// Credentials that this run is the last word on: those of this role, and of roles that are
@@ -143,7 +174,10 @@ impl History {
             by_run.entry(run).or_default().push(id);
         }
         for (run, ids) in by_run {
-            let Some(past) = pasts.of(&run) else { continue };
+            let Some(past) = pasts.of(&run) else {
+                self.not_read(pasts.state, run);
+                continue;
+            };
             let mut facts = past.run.facts();
             for id in ids {
                 let Some(facts) = facts.remove(&id) else { continue };
@@ -176,7 +210,10 @@ impl History {
             if open.closed.is_some() || !of_these || open.mode == Mode::Verify.word() {
                 continue;
             }
-            let Some(past) = Past::read(state, &open.run) else { continue };
+            let Some(past) = Past::read(state, &open.run) else {
+                self.not_read(state, open.run);
+                continue;
+            };
             for (id, facts) in past.run.facts() {
                 if facts.lost {
                     let label = past.run.plan().label.clone();

@@ -26,6 +26,18 @@ pub struct RunSummary {
     pub exit_code: Option<u8>,
 }
 
+/// What a run issued.
+pub(crate) struct Issued {
+    pub(crate) run: String,
+    /// The roles it is about.
+    pub(crate) roles: Vec<String>,
+    /// Its id in the inventory.
+    pub(crate) provider: String,
+    pub(crate) handle: String,
+    /// No place holds it, and no later run has had it in hand: the seal of this run alone does.
+    pub(crate) sealed: bool,
+}
+
 impl State {
     /// Every run, newest first: in the order in which they began, whatever the clock said then.
     ///
@@ -64,21 +76,40 @@ impl State {
             .ok_or_else(|| JournalError::NoSuchRun(run.to_owned()))
     }
 
-    /// Handles of everything that runs of this installation issued and reported, with the
-    /// provider's id in the inventory.
+    /// Everything that runs of this installation issued and reported, newest run first.
     ///
     /// # Errors
     /// What the disk brings.
-    pub(crate) fn issued_handles(&self) -> Result<Vec<(String, String)>, JournalError> {
+    pub(crate) fn issued(&self) -> Result<Vec<Issued>, JournalError> {
         let connection = self.database.lock();
         let mut select = connection.prepare_cached(
-            "SELECT DISTINCT one.value ->> '$.provider', one.value ->> '$.new.handle'
+            "SELECT run.run, run.roles, one.value ->> '$.provider',
+                    one.value ->> '$.new.handle', one.value ->> '$.new.state' = 'delivered',
+                    one.value ->> '$.old.handle'
              FROM run, json_each(run.report, '$.credentials') AS one
              WHERE run.report IS NOT NULL AND json_valid(run.report)
-               AND one.value ->> '$.new.handle' IS NOT NULL",
+             ORDER BY run.rowid DESC",
         )?;
-        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let mut rows = select.query([])?;
+        let (mut issued, mut seen) = (Vec::new(), BTreeSet::new());
+        while let Some(row) = rows.next()? {
+            let provider: String = row.get::<_, Option<_>>(2)?.unwrap_or_default();
+            if let Some(handle) = row.get::<_, Option<String>>(3)? {
+                let newest = seen.insert((provider.clone(), handle.clone()));
+                let roles: String = row.get(1)?;
+                issued.push(Issued {
+                    run: row.get(0)?,
+                    roles: serde_json::from_str(&roles).unwrap_or_default(),
+                    provider: provider.clone(),
+                    handle,
+                    sealed: newest && row.get::<_, Option<bool>>(4)? != Some(true),
+                });
+            }
+            if let Some(handle) = row.get::<_, Option<String>>(5)? {
+                seen.insert((provider, handle));
+            }
+        }
+        Ok(issued)
     }
 
     /// Old ones of these roles that may live on, as far as reports tell: the newest run that had

@@ -82,3 +82,58 @@ fn what_was_delivered_is_held_no_more() {
     host.report(&["restore", "--role", "calendar", "--because", "mended"]);
     assert_eq!(held(), "nothing is held under seal\n");
 }
+
+/// One record of the only run is no longer what was written.
+fn damaged(host: &Host) -> String {
+    let journal = rusqlite::Connection::open(host.path("state/rotate/journal.sqlite")).unwrap();
+    let changed = "UPDATE record SET json = json || ' ' WHERE n = 3";
+    assert_eq!(journal.execute(changed, []).unwrap(), 1);
+    journal.query_row("SELECT run FROM run", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_a_damaged_run_holds_is_not_denied() {
+    let host = Host::new();
+    host.report(&["--role", "calendar"]);
+    let run = damaged(&host);
+    insta::assert_snapshot!(host.rotate(&["escrow", "list"]).transcript(&host), @r"
+    error: the journal of run RUN breaks at record 3: it holds secrets under seal, and nothing tells whose
+    hint: save a copy of the state directory, and revoke what the run's report names by hand
+    [exit 1]
+    ");
+    let open = host.rotate(&["escrow", "open", &run, "calendar/events"]);
+    insta::assert_snapshot!(open.transcript(&host), @r"
+    error: the journal of run RUN breaks at record 3: it holds secrets under seal, and nothing tells whose
+    hint: save a copy of the state directory, and revoke what the run's report names by hand
+    [exit 1]
+    ");
+    let restore = host.rotate(&["restore", "--role", "calendar", "--because", "over"]);
+    insta::assert_snapshot!(restore.transcript(&host), @r"
+    error: what is held for calendar cannot be told: the journal of run RUN breaks at record 3
+    hint: look at what it reported, then contain anew: rotate report RUN
+    [exit 1]
+    ");
+    // What another run holds is listed all the same.
+    host.report(&["--role", "rooms"]);
+    let list = host.rotate(&["escrow", "list"]);
+    assert!(list.stdout.contains("rooms/booking") && list.stderr.contains(&run), "{}", list.stdout);
+    assert_eq!(list.code, 1);
+}
+
+#[test]
+fn what_a_damaged_run_issued_is_no_longer_taken_as_ours() {
+    let host = Host::new();
+    let held = host.report(&["--role", "calendar"])["credentials"][0]["new"].clone();
+    let run = damaged(&host);
+    // Once it is another run's successor, and once more.
+    for _ in 0..2 {
+        let report = host.report(&["--role", "calendar"]);
+        let strangers = each(&report["credentials"][0]["strangers"], "handle");
+        assert!(strangers.contains(&held["handle"].as_str().unwrap()), "{report:#}");
+        let warnings = report["warnings"].to_string();
+        assert!(warnings.contains(&format!("the journal of run {run} breaks at record 3")));
+        assert_eq!(report["exit_code"], 3);
+    }
+    let dry = host.rotate(&["--role", "calendar", "--dry-run"]);
+    assert!(dry.transcript(&host).contains("breaks at record 3"), "{}", dry.stdout);
+}
