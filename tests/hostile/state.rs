@@ -162,6 +162,7 @@ fn a_journal_of_another_format() {
     $ rotate --role mail-agent --format json --only acme/mail
     mail-agent/mail: revoke accepted, unproven, new held
         stranger: rotate-INSTALLATION-RUN-0
+    warning: run RUN has journal format 999, this release reads format 1: what it holds is not known here; look at its report: rotate report RUN
     [exit 3]
     mail dead, its place holds the old one
     search lives, its place holds the old one

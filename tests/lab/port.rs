@@ -1,23 +1,36 @@
-use std::net::{Ipv4Addr, TcpListener};
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Below what systems give away by themselves (from 32768 on, or later). On one of those a test
 /// beside this may listen for a moment, and be taken for the server that is just starting.
 const PORTS: Range<u16> = 10_000..30_000;
 
-/// How far the first ports of two processes of tests lie apart: none asks for as many.
+/// How far the first ports of two processes of tests lie apart: most ask for fewer.
 const EACH: usize = 101;
 
-/// A port for a server that is told its own, or for none. No other test of this process is given
-/// the same.
+/// So many of the last ports are claimed: more servers than a process starts at once.
+const STARTING: usize = 64;
+
+/// A port for a server that is told its own, or for none. No other test is given the same while
+/// that server starts, nor any of this process later.
 pub(crate) fn free_port() -> u16 {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
+    // Other processes of tests see these, and the servers, which speak TCP, do not.
+    static CLAIMS: Mutex<VecDeque<UdpSocket>> = Mutex::new(VecDeque::new());
     let process = usize::try_from(std::process::id()).unwrap();
     loop {
         let next = process * EACH + ASKED.fetch_add(1, Ordering::Relaxed);
         let port = PORTS.clone().nth(next % PORTS.len()).unwrap();
+        let Ok(claim) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) else { continue };
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            let mut claims = CLAIMS.lock().unwrap();
+            claims.push_back(claim);
+            if claims.len() > STARTING {
+                claims.pop_front();
+            }
             return port;
         }
     }
@@ -28,4 +41,6 @@ fn no_port_is_given_twice_and_none_that_the_system_gives_away() {
     let given: std::collections::BTreeSet<u16> = (0..50).map(|_| free_port()).collect();
     assert_eq!(given.len(), 50);
     assert!(given.iter().all(|port| PORTS.contains(port)), "{given:?}");
+    // Another process of tests sees the claim.
+    assert!(given.iter().all(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, *port)).is_err()));
 }
