@@ -81,7 +81,7 @@ const EXPOSE: &[(&str, &[&str])] = &[
                                           "same", "same"]),
     ("src/store/command.rs",            &["fold", "set"]),
     ("src/store/content.rs",            &["set", "set", "set"]),
-    ("src/store/mod.rs",                &["read_public"]),
+    ("src/store/mod.rs",                &["text"]),
     ("src/store/part.rs",               &["get", "set", "set", "set", "set", "set"]),
     ("src/store/scan.rs",               &["digest"]),
     ("src/world.rs",                    &["publish"]),

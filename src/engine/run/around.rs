@@ -193,8 +193,8 @@ fn count(number: u32, up: bool) -> u32 {
 }
 
 /// Whether a credential still makes calls that its admin or client may have to sign. What a proof
-/// or a last list needs does not count: a burned admin never waits for those. In a rehearsal nothing
-/// is burned, and who alone can see a death is kept for it.
+/// or a last list needs does not count: a burned admin never waits for those. In a rehearsal
+/// nothing is burned, and who alone can see a death is kept for it.
 fn still_needs(machine: &Machine, planned: &Planned, plan: &Plan) -> bool {
     let left = planned.phases.get(usize::from(machine.at)..).unwrap_or_default();
     let replaced = plan.replaced_client(planned).is_some();
