@@ -62,11 +62,9 @@ impl Scene<'_> {
     /// Whether its successor is another client: in this run, or in the one that this one verifies.
     fn is_another(&self, client: Subject) -> bool {
         self.plan.gets_another_id(client)
-            || self.machines.get(client.0 as usize).is_some_and(|machine| {
+            || self.one_of_run(client).is_ok_and(|(_, machine, kind)| {
                 let ids = (&machine.old.handle, &machine.new.handle);
-                let planned = self.plan.planned(client);
-                let kind = planned.and_then(|planned| self.plan.kind(planned.kind));
-                kind.is_some_and(|kind| kind.can.handle_part().is_some())
+                kind.can.handle_part().is_some()
                     && matches!(ids, (Some(old), Some(new)) if old != new)
             })
     }
@@ -74,10 +72,7 @@ impl Scene<'_> {
     /// What a client is granted that is about to be revoked dies with it, so its successor is
     /// waited for. One that stays is its own.
     fn successor(&self, client: Subject) -> Result<Party, Ready> {
-        let unreadable = || Ready::Never(Reason::Unreadable.into());
-        let planned = self.plan.planned(client).ok_or_else(unreadable)?;
-        let machine = self.machines.get(client.0 as usize).ok_or_else(unreadable)?;
-        let kind = self.plan.kind(planned.kind).ok_or_else(unreadable)?;
+        let (planned, machine, kind) = self.one_of_run(client)?;
         if machine.new_identity.is_some() {
             Ok(party(kind, &planned.vars, &machine.new))
         } else if machine.new_may_be_proved(&planned.phases) {

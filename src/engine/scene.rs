@@ -154,12 +154,22 @@ impl Scene<'_> {
         }
     }
 
+    /// What is known of a credential of the run.
+    pub(super) fn one_of_run(
+        &self,
+        subject: Subject,
+    ) -> Result<(&Planned, &Machine, &PlannedKind), Ready> {
+        let one = || {
+            let planned = self.plan.planned(subject)?;
+            let machine = self.machines.get(subject.0 as usize)?;
+            Some((planned, machine, self.plan.kind(planned.kind)?))
+        };
+        one().ok_or_else(|| Ready::Never(Reason::Unreadable.into()))
+    }
+
     /// The new one once it is proved, the old one until then.
     fn of_run(&self, subject: Subject) -> Result<Party, Ready> {
-        let unreadable = || Ready::Never(Reason::Unreadable.into());
-        let planned = self.plan.planned(subject).ok_or_else(unreadable)?;
-        let machine = self.machines.get(subject.0 as usize).ok_or_else(unreadable)?;
-        let kind = self.plan.kind(planned.kind).ok_or_else(unreadable)?;
+        let (planned, machine, kind) = self.one_of_run(subject)?;
         if machine.new_identity.is_some() {
             return Ok(party(kind, &planned.vars, &machine.new));
         }
@@ -173,10 +183,7 @@ impl Scene<'_> {
 
     /// The old one, as long as it is not revoked.
     pub(super) fn old_of_run(&self, subject: Subject) -> Result<Party, Ready> {
-        let unreadable = || Ready::Never(Reason::Unreadable.into());
-        let planned = self.plan.planned(subject).ok_or_else(unreadable)?;
-        let machine = self.machines.get(subject.0 as usize).ok_or_else(unreadable)?;
-        let kind = self.plan.kind(planned.kind).ok_or_else(unreadable)?;
+        let (planned, machine, kind) = self.one_of_run(subject)?;
         if matches!(machine.revoke, Revoke::Accepted | Revoke::Lost) {
             return Err(Ready::Never(Reason::ActorRefused.into()));
         }
