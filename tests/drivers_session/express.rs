@@ -38,6 +38,12 @@ fn with_sign_out(mut vars: Value) -> Value {
     vars
 }
 
+/// Sessions that are signed out, and whose store can be asked.
+fn signing_out(redis: &Redis, express: &Express) -> Bench {
+    let bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()));
+    bench.with_store(&redis.address, "sweeper", "sweeper")
+}
+
 #[tokio::test]
 async fn a_session_is_deleted_in_redis_and_its_twin_is_not() {
     let Some((redis, express)) = site() else { return };
@@ -160,8 +166,7 @@ async fn a_session_that_the_sign_out_hands_us_is_ended() {
 async fn sessions_that_a_look_hands_us_end_with_the_old_one() {
     let Some((redis, express)) = site() else { return };
     for way in [BY_STORE, BY_SIGN_OUT] {
-        let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
-            .with_store(&redis.address, "sweeper", "sweeper");
+        let mut bench = signing_out(&redis, &express);
         let (old, _) = express.sign_in("mail", false).await;
         bench.set("page", "/renews");
         assert_eq!(bench.alive(&old).await, "mail");
@@ -180,8 +185,7 @@ async fn handed_sessions_outlast_a_sign_out_that_hangs() {
     let Some((redis, express)) = site() else { return };
     // Handed at a look, or on the way to the sign-out.
     for (page, csrf_page) in [("/renews", "/home"), ("/me", "/home-copies")] {
-        let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
-            .with_store(&redis.address, "sweeper", "sweeper");
+        let mut bench = signing_out(&redis, &express);
         let (old, _) = express.sign_in("mail", false).await;
         bench.set("page", page);
         assert_eq!(bench.alive(&old).await, "mail");
@@ -202,8 +206,7 @@ async fn handed_sessions_outlast_a_sign_out_that_hangs() {
 #[tokio::test]
 async fn what_a_look_hands_us_after_the_revocation_is_ended_by_that_look() {
     let Some((redis, express)) = site() else { return };
-    let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
-        .with_store(&redis.address, "sweeper", "sweeper");
+    let mut bench = signing_out(&redis, &express);
     let (old, _) = express.sign_in("mail", false).await;
     bench.set("logout", "/logout-lies");
     assert_eq!(bench.revoke(BY_SIGN_OUT, &old).await, Answer::Done, "so it says");
@@ -222,8 +225,7 @@ async fn what_a_look_hands_us_after_the_revocation_is_ended_by_that_look() {
 #[tokio::test]
 async fn the_old_one_is_not_dead_while_what_it_handed_us_lives() {
     let Some((redis, express)) = site() else { return };
-    let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
-        .with_store(&redis.address, "sweeper", "sweeper");
+    let mut bench = signing_out(&redis, &express);
     let (old, _) = express.sign_in("mail", false).await;
     bench.set("logout", "/logout-lies");
     assert_eq!(bench.revoke(BY_SIGN_OUT, &old).await, Answer::Done, "so it says");
@@ -251,8 +253,7 @@ async fn the_old_one_is_not_dead_while_what_it_handed_us_lives() {
 async fn a_page_that_hands_out_another_session_does_not_save_the_old_one() {
     let Some((redis, express)) = site() else { return };
     for page in ["/home-copies", "/home-replaces"] {
-        let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
-            .with_store(&redis.address, "sweeper", "sweeper");
+        let mut bench = signing_out(&redis, &express);
         bench.set("csrf_page", page);
         let (old, _) = express.sign_in("mail", false).await;
         assert_eq!(bench.revoke(BY_SIGN_OUT, &old).await, Answer::Done, "{page}");
@@ -266,8 +267,7 @@ async fn a_page_that_hands_out_another_session_does_not_save_the_old_one() {
 #[tokio::test]
 async fn a_token_of_another_session_signs_the_old_one_out_nowhere() {
     let Some((redis, express)) = site() else { return };
-    let mut bench = Bench::new("session-cookie", &express.address, &with_sign_out(vars()))
-        .with_store(&redis.address, "sweeper", "sweeper");
+    let mut bench = signing_out(&redis, &express);
     bench.set("csrf_page", "/home-renews");
     let (old, _) = express.sign_in("mail", false).await;
     let answer = bench.revoke(BY_SIGN_OUT, &old).await;
