@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Below what systems give away by themselves (from 32768 on, or later). On one of those a test
 /// beside this may listen for a moment, and be taken for the server that is just starting.
@@ -25,7 +25,7 @@ pub(crate) fn free_port() -> u16 {
         let next = process * EACH + ASKED.fetch_add(1, Ordering::Relaxed);
         let port = PORTS.clone().nth(next % PORTS.len()).unwrap();
         let Ok(claim) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) else { continue };
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if nobody_listens(port) {
             let mut claims = CLAIMS.lock().unwrap();
             claims.push_back(claim);
             if claims.len() > STARTING {
@@ -34,6 +34,31 @@ pub(crate) fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// Asked without listening there for a moment: a child that another test is just forking would go
+/// on listening until it is another program, and be taken for the server.
+fn nobody_listens(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
+}
+
+#[test]
+fn looking_at_a_port_leaves_no_listener_in_children_that_are_being_forked() {
+    let port = free_port();
+    let over = AtomicBool::new(false);
+    let looks = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::process::Command::new("true").status().unwrap();
+                }
+            });
+        }
+        let looks: Vec<bool> = (0..10_000).map(|_| nobody_listens(port)).collect();
+        over.store(true, Ordering::Relaxed);
+        looks
+    });
+    assert_eq!(looks.iter().filter(|free| !**free).count(), 0);
 }
 
 #[test]
