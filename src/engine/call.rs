@@ -457,6 +457,8 @@ pub enum Reason {
     Empty,
     /// The place could not be written.
     Unwritable,
+    /// The place is of a kind that is only ever read.
+    ReadOnly,
     /// The place holds neither the old nor the new one: somebody else has been at work.
     PlaceChanged,
     /// The command failed.

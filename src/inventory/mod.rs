@@ -298,6 +298,15 @@ impl Inventory {
         of_roles.chain(self.admins.values().map(|admin| (None, admin)))
     }
 
+    /// Whether a place is one that is only ever read, and new values get there by hand.
+    pub(crate) fn is_only_read(&self, place: &SecretRef) -> bool {
+        match place.scheme.as_str() {
+            "env" | "line" => true,
+            "cmd" => self.commands.get(&place.path).is_some_and(|command| command.set.is_none()),
+            _ => false,
+        }
+    }
+
     /// The variables that its references name: what they hold is no command's business.
     pub fn variables(&self) -> BTreeSet<String> {
         let places = self.credentials().flat_map(|(_, it)| {

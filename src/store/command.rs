@@ -73,7 +73,7 @@ impl CommandStore {
         edits: &'a [Edit],
     ) -> Result<Option<&'a Secret>, Why> {
         if command.set.is_none() {
-            return Err(because(Reason::Unsupported, "read-only-store"));
+            return Err(Reason::ReadOnly.into());
         }
         let Some(last) = edits.last() else { return Ok(None) };
         let new = last.new.expose();

@@ -44,7 +44,6 @@ pub(super) fn set(content: &[u8], at: &SecretRef, new: &Secret) -> Result<Zeroiz
         ("file", None) => Ok(replaced(content, 0..body(content), new.expose())),
         ("dotenv", Some(key)) => dotenv::set(content, key, new.expose()),
         ("json", Some(pointer)) => json::set(content, pointer, new.expose()),
-        ("line", _) => Err(because(Reason::Unsupported, "read-only-store")),
         _ => Err(because(Reason::Unreadable, "bad-reference")),
     }
 }

@@ -25,10 +25,10 @@ impl SecretStore for EnvStore {
     }
 
     async fn check(&self, _edits: &[Edit]) -> Result<(), Why> {
-        Err(because(Reason::Unsupported, "read-only-store"))
+        Err(Reason::ReadOnly.into())
     }
 
     async fn write(&self, _edits: Vec<Edit>) -> Result<PlaceState, Why> {
-        Err(because(Reason::Unsupported, "read-only-store"))
+        Err(Reason::ReadOnly.into())
     }
 }

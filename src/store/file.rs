@@ -107,7 +107,10 @@ impl Shared {
     fn file_of(&self, edits: &[Edit]) -> Result<Option<PathBuf>, Why> {
         let Some(first) = edits.first() else { return Ok(None) };
         if self.root.is_some() {
-            return Err(because(Reason::Unsupported, "read-only-root"));
+            return Err(because(Reason::ReadOnly, "root"));
+        }
+        if edits.iter().any(|edit| !edit.to.is_writable()) {
+            return Err(Reason::ReadOnly.into());
         }
         let resolved = resolve(&first.to.path, None, Reason::Unwritable)?;
         resolved.trusted()?;

@@ -92,7 +92,8 @@ pub trait SecretStore: Send + Sync {
     /// byte for byte; reads them back and compares. All edits name the same place.
     ///
     /// # Errors
-    /// [`Reason::PlaceChanged`] and nothing is written; [`Reason::Unwritable`].
+    /// [`Reason::PlaceChanged`] and nothing is written; [`Reason::Unwritable`];
+    /// [`Reason::ReadOnly`] from a store that only reads.
     async fn write(&self, edits: Vec<Edit>) -> Result<PlaceState, Why>;
 
     /// Whether the store itself handles the part behind `::`, within its one edit. Where it does
@@ -242,8 +243,8 @@ impl Stores {
 
     /// Writes one credential as a whole or not at all: every place is checked before the first is
     /// written, all values of one place go in one edit, and if a later place fails all the same,
-    /// those already written are given back what they held. The states come in the order of the
-    /// edits.
+    /// those already written are given back what they held. A place that is only ever read is
+    /// done where it holds the new value already. The states come in the order of the edits.
     ///
     /// # Errors
     /// [`Fault::Refused`] and nothing is changed; [`Fault::Unknown`] if something was written and
@@ -257,12 +258,17 @@ impl Stores {
             group.0.push(index);
             group.1.push(edit);
         }
-        for (_, edits) in groups.values() {
-            self.check(edits).await.map_err(Fault::Refused)?;
-        }
-        let mut states = vec![PlaceState::Written; count];
-        let mut back = Vec::new();
+        let mut states = vec![PlaceState::ReadBack; count];
+        let mut open = Vec::new();
         for (indices, edits) in groups.into_values() {
+            match self.check(&edits).await {
+                Ok(()) => open.push((indices, edits)),
+                Err(why) if why.reason == Reason::ReadOnly && self.hold(&edits).await => {}
+                Err(why) => return Err(Fault::Refused(why)),
+            }
+        }
+        let mut back = Vec::new();
+        for (indices, edits) in open {
             let undo: Option<Vec<Edit>> = edits.iter().map(Edit::back).collect();
             match self.write(edits).await {
                 Ok(state) => {
@@ -360,6 +366,16 @@ impl Stores {
         }
         let edits = part::fold(store.as_ref(), edits).await?;
         store.check(&edits).await
+    }
+
+    /// Whether every place holds its new value: where nothing can be written, a person puts it.
+    async fn hold(&self, edits: &[Edit]) -> bool {
+        for edit in edits {
+            if !self.read(&edit.to).await.is_ok_and(|now| now.same(&edit.new)) {
+                return false;
+            }
+        }
+        true
     }
 
     async fn write(&self, edits: Vec<Edit>) -> Result<PlaceState, Why> {

@@ -151,11 +151,15 @@ impl Run {
     /// but this new one lives on.
     fn to_deliver(&self, planned: &Planned, machine: &Machine) -> Vec<Todo> {
         let id = &planned.id;
-        let action = match self.plan.mode {
+        let action = |reason| match self.plan.mode {
             Mode::Rehearse if machine.rolled => {
                 format!("write it there before the old one ends: rotate escrow open RUN {id}")
             }
             Mode::Rehearse => "mend the place, then: rotate rehearse --role ROLE".to_owned(),
+            _ if reason == Reason::ReadOnly => format!(
+                "put it there by hand (rotate escrow open RUN {id}), then: rotate restore --role \
+                 ROLE --because TEXT"
+            ),
             _ => "mend the place, then: rotate restore --role ROLE --because TEXT".to_owned(),
         };
         let left = not_delivered(planned, machine).into_iter();
@@ -168,7 +172,7 @@ impl Run {
             Todo {
                 what: format!("deliver the new {id}{to}: {}", in_words(why)),
                 at: None,
-                action: action.clone(),
+                action: action(why.reason),
             }
         });
         todo.collect()

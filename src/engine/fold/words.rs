@@ -132,6 +132,7 @@ pub fn in_words(why: &Why) -> String {
         Reason::Unreadable => "its place cannot be read",
         Reason::Empty => "its place is empty",
         Reason::Unwritable => "its place cannot be written",
+        Reason::ReadOnly => "its place is read only",
         Reason::PlaceChanged => "its place holds neither the old nor the new one",
         Reason::CommandFailed => "the command failed",
         Reason::Untrusted => "others may change it or listen to it, so it is not used",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::capability::{Order, Radius};
-use super::super::plan::{Plan, Planned, PlannedHost, PlannedProvider};
+use super::super::plan::{Phase, Plan, Planned, PlannedHost, PlannedProvider};
 use super::super::report::Mode;
 use super::super::search::Search;
 use super::Planner;
@@ -62,14 +62,27 @@ impl Planner<'_> {
             if let Some(together) = self.together(planned, credentials) {
                 warnings.push(together);
             }
+            let id = &planned.id;
+            warnings.extend(self.only_read(planned).map(|place| {
+                format!(
+                    "{id}: {place} is read only: the new one stays under seal until a person puts \
+                     it there"
+                )
+            }));
             if self.mode == Mode::RevokeOnly && issues_first {
-                let id = &planned.id;
                 warnings.push(format!(
                     "{id}: its revocation needs a new one first; that stays sealed and unused"
                 ));
             }
         }
         warnings
+    }
+
+    /// Places that the plan delivers to and nothing here can write.
+    fn only_read<'a>(&'a self, planned: &'a Planned) -> impl Iterator<Item = &'a SecretRef> {
+        let delivers = planned.deliver && planned.phases.contains(&Phase::Deliver);
+        let places = planned.deliver_to.iter().flat_map(BTreeMap::values);
+        places.filter(move |place| delivers && self.inventory.is_only_read(place))
     }
 
     /// What one revocation takes with it where that is a whole project: whoever approves the plan
