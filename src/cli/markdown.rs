@@ -42,8 +42,10 @@ pub(crate) fn plan(plan: &Outline) -> String {
         "\n| Credential | Provider | Kind | Level | Revoked by |\n|---|---|---|---|---|\n",
     );
     for one in &plan.credentials {
-        let cells = [&one.id, &one.provider, &one.kind, &one.level, &one.revoke];
-        let _ = writeln!(text, "| {} |", cells.map(|cell| cell_of(cell)).join(" | "));
+        let revoked_by = one.revoke.as_deref().unwrap_or("not revoked");
+        let cells = [&one.id, &one.provider, &one.kind, &one.level].map(String::as_str);
+        let cells = cells.into_iter().chain([revoked_by]).map(cell_of);
+        let _ = writeln!(text, "| {} |", cells.collect::<Vec<_>>().join(" | "));
     }
     for one in &plan.credentials {
         steps(&mut text, one);

@@ -70,43 +70,71 @@ fn planned(plan: &Plan, one: &plan::Planned) -> Option<Planned> {
         provider: kind.provider.clone(),
         kind: kind.kind.clone(),
         level: kind.can.level.clone(),
-        steps: one.phases.iter().map(|phase| phase_in_words(*phase, one).to_owned()).collect(),
+        steps: one
+            .phases
+            .iter()
+            .filter_map(|phase| step(*phase, one, &kind.can).map(str::to_owned))
+            .collect(),
         revoke: revoked_by(plan, one, &kind.can),
         warnings: Vec::new(),
     })
 }
 
-fn phase_in_words(phase: Phase, one: &plan::Planned) -> &'static str {
-    match phase {
+/// What a phase is in words; none where nothing is at hand to do it.
+fn step(phase: Phase, one: &plan::Planned, can: &KindCapability) -> Option<&'static str> {
+    let goes = |verb| ways(one, can, verb).next().is_some();
+    let looks = can.probe().is_some_and(|way| one.can_go(way));
+    // What was made before is at hand where this plan makes nothing.
+    let made = !one.phases.iter().any(|phase| matches!(phase, Phase::Issue | Phase::Roll));
+    let new = made || goes(Verb::Issue) || goes(Verb::Roll);
+    let words = match phase {
         Phase::Baseline => "look at the old one",
-        Phase::Issue => "issue a new one",
-        Phase::Roll => "roll: old out, new in",
-        Phase::ProveNew => "use the new one",
-        Phase::Deliver if one.deliver => "deliver it",
-        Phase::Deliver => "hold it under seal",
-        Phase::Finish => "end the grace",
-        Phase::Revoke => "revoke the old one",
-        Phase::Evict => "end what it minted",
-        Phase::ProveOld => "prove the old one dead by using it",
-        Phase::Sweep => "list what is left",
-    }
+        Phase::Issue if goes(Verb::Issue) => "issue a new one",
+        Phase::Roll if goes(Verb::Roll) => "roll: old out, new in",
+        Phase::ProveNew if new && looks => "use the new one",
+        Phase::Deliver if new && one.deliver => "deliver it",
+        Phase::Deliver if new => "hold it under seal",
+        Phase::Finish if goes(Verb::Finish) => "end the grace",
+        Phase::Revoke if goes(Verb::Revoke) => "revoke the old one",
+        Phase::Evict if goes(Verb::Evict) => "end what it minted",
+        Phase::ProveOld if looks => "prove the old one dead by using it",
+        // Only the first way of listing is ever gone.
+        Phase::Sweep if can.ways(Verb::Find).first().is_some_and(|way| one.can_go(way)) => {
+            "list what is left"
+        }
+        _ => return None,
+    };
+    Some(words)
 }
 
-fn revoked_by(plan: &Plan, one: &plan::Planned, can: &KindCapability) -> String {
-    let ways = can.verbs.get(&Verb::Revoke).or_else(|| can.verbs.get(&Verb::Roll));
-    let by = |way: &Way| match way.steps.first().map(|step| &step.actor) {
-        Some(Actor::Old) => Some("itself".to_owned()),
-        Some(Actor::Admin(name)) => {
-            let name = name.as_deref().unwrap_or("");
-            let admin = one.admins.get(name).or_else(|| one.admins.values().next())?;
-            Some(acting(plan, *admin))
-        }
-        Some(Actor::Client) => Some(acting(plan, one.client?)),
-        Some(Actor::New) => Some("the new one".to_owned()),
-        _ => None,
+/// The ways of a verb that the plan may go.
+fn ways<'a>(
+    one: &'a plan::Planned,
+    can: &'a KindCapability,
+    verb: Verb,
+) -> impl Iterator<Item = &'a Way> {
+    let all = (0..).zip(can.ways(verb));
+    let left_out = move |number| verb == Verb::Revoke && one.ways_left_out.contains(&number);
+    all.filter(move |(number, way)| !left_out(*number) && one.can_go(way)).map(|(_, way)| way)
+}
+
+/// Who revokes the old one; none where the plan does not.
+fn revoked_by(plan: &Plan, one: &plan::Planned, can: &KindCapability) -> Option<String> {
+    let has = |phase| one.phases.contains(&phase);
+    let verb = match (has(Phase::Revoke), has(Phase::Roll)) {
+        (true, _) => Verb::Revoke,
+        (false, true) => Verb::Roll,
+        (false, false) => return None,
     };
-    let all: Vec<String> = ways.into_iter().flatten().filter_map(by).collect();
-    if all.is_empty() { "a person, by hand".to_owned() } else { all.join(", else ") }
+    let by = |way: &Way| match way.steps.first().map(|step| &step.actor)? {
+        Actor::Admin(name) => Some(acting(plan, one.admin(name.as_deref().unwrap_or(""))?)),
+        Actor::Client => Some(acting(plan, one.client?)),
+        Actor::New => Some("the new one".to_owned()),
+        // Where nobody signs it is shown, and that is all it takes.
+        Actor::Old | Actor::It | Actor::Live | Actor::None => Some("itself".to_owned()),
+    };
+    let all: Vec<String> = ways(one, can, verb).filter_map(by).collect();
+    Some(if all.is_empty() { "a person, by hand".to_owned() } else { all.join(", else ") })
 }
 
 fn acting(plan: &Plan, acting: Acting) -> String {
@@ -181,13 +209,15 @@ pub(crate) fn whole(plan: &Outline) -> String {
 
 fn credential(one: &Planned) -> String {
     let mut text = format!(
-        "\n{} ({} {}, {})\n  revoked by: {}\n",
+        "\n{} ({} {}, {})\n",
         clean(&one.id),
         clean(&one.provider),
         clean(&one.kind),
-        clean(&one.level),
-        clean(&one.revoke)
+        clean(&one.level)
     );
+    if let Some(who) = &one.revoke {
+        let _ = writeln!(text, "  revoked by: {}", clean(who));
+    }
     for (number, step) in (1..).zip(&one.steps) {
         let _ = writeln!(text, "  {number:>2}. {}", clean(step));
     }
@@ -244,7 +274,7 @@ mod tests {
             kind: "service-account-key".to_owned(),
             level: "full".to_owned(),
             steps: vec!["probe the old one".to_owned(), "revoke".to_owned()],
-            revoke: "openai-admin, DELETE at api.openai.com".to_owned(),
+            revoke: Some("openai-admin, DELETE at api.openai.com".to_owned()),
             warnings: vec!["its project dies with it".to_owned()],
         };
         let bot = Planned {
@@ -252,7 +282,7 @@ mod tests {
             provider: "telegram".to_owned(),
             kind: "bot-token".to_owned(),
             level: "by-hand".to_owned(),
-            revoke: "a person, at https://t.me/BotFather".to_owned(),
+            revoke: Some("a person, at https://t.me/BotFather".to_owned()),
             ..Planned::default()
         };
         let host = |host: &str, from_inventory| Host { host: host.to_owned(), from_inventory };

@@ -471,6 +471,15 @@ impl KindCapability {
         self.verbs.get(&verb).map_or(&[], Vec::as_slice)
     }
 
+    /// The first layer of the probe, where it may be used: what it costs needs leave, and what it
+    /// sends goes to somebody.
+    pub(crate) fn probe(&self) -> Option<&Way> {
+        match self.effect {
+            Effect::None | Effect::Mints | Effect::Extends => self.ways(Verb::Probe).first(),
+            Effect::Costs | Effect::Sends => None,
+        }
+    }
+
     /// The part that is the provider's id of the credential.
     pub(super) fn handle_part(&self) -> Option<&str> {
         let mut parts = self.parts.iter();

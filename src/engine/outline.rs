@@ -44,8 +44,8 @@ pub(crate) struct Planned {
     pub(crate) level: String,
     /// Steps in order, one short phrase each.
     pub(crate) steps: Vec<String>,
-    /// How the old one is revoked: by whom and where.
-    pub(crate) revoke: String,
+    /// By whom the old one is revoked; none where the plan revokes nothing.
+    pub(crate) revoke: Option<String>,
     /// Said of this credential.
     pub(crate) warnings: Vec<String>,
 }

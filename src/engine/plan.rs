@@ -6,8 +6,9 @@ use std::iter;
 use serde::{Deserialize, Serialize};
 
 use super::call::{Identity, Placed, RoleIndex, SecretId, Subject, Values, Wall};
-use super::capability::{ByHand, KindCapability, Limits, Radius};
+use super::capability::{ByHand, KindCapability, Limits, Radius, Way};
 use super::report::{Mode, Origin, Revoke, Verdict};
+use super::scene::names;
 use super::search::Search;
 use super::verdict::Sight;
 use crate::inventory::{SecretRef, Vendor};
@@ -451,5 +452,25 @@ impl Plan {
     /// The kind of a credential or actor.
     pub fn kind(&self, index: u32) -> Option<&PlannedKind> {
         self.kinds.get(index as usize)
+    }
+}
+
+impl Planned {
+    /// The admin of this name, or the one that was given without a name; a call that names none
+    /// takes the only one there is. One that was given under another name serves for that alone.
+    pub(crate) fn admin(&self, name: &str) -> Option<Acting> {
+        let all = &self.admins;
+        let only = || all.values().next().filter(|_| name.is_empty() && all.len() == 1);
+        all.get(name).or_else(|| all.get("")).or_else(only).copied()
+    }
+
+    /// Whether the plan has everybody who takes part in a way.
+    pub(crate) fn can_go(&self, way: &Way) -> bool {
+        let at_hand = |name: &String| match name.split_once('.').unwrap_or((name, "")) {
+            ("admin", which) => self.admin(which).is_some(),
+            ("client", _) => self.client.is_some(),
+            _ => true,
+        };
+        way.steps.iter().all(|step| names(step).iter().all(at_hand))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::call::{Party, Reason, RoleIndex, Subject, Time, Verb, Wall, Why};
-use super::capability::{Actor, Effect, StepCapability, Way};
+use super::capability::{Actor, StepCapability, Way};
 use super::client::Whose;
 use super::credential::{Machine, Side, Try};
 use super::plan::{Acting, KnownSide, Phase, Plan, Planned, PlannedKind};
@@ -194,13 +194,9 @@ impl Scene<'_> {
         }
     }
 
-    /// The admin of this name, or the one that was given without a name; a call that names none
-    /// takes the only one there is. One that was given under another name serves for that alone.
+    /// The admin of this name.
     pub(super) fn admin(&self, name: &str) -> Option<Acting> {
-        let admins = &self.planned.admins;
-        admins.get(name).or_else(|| admins.get("")).copied().or_else(|| {
-            admins.values().next().copied().filter(|_| name.is_empty() && admins.len() == 1)
-        })
+        self.planned.admin(name)
     }
 
     /// The party that stands under a name in a step's markers.
@@ -307,13 +303,9 @@ impl Scene<'_> {
         self.ways(verb).get(usize::from(way))?.steps.get(usize::from(step))
     }
 
-    /// The first layer of the probe, where it may be used: what it costs needs leave, and what it
-    /// sends goes to somebody.
+    /// The first layer of the probe, where it may be used.
     pub(super) fn probe(&self) -> Option<&Way> {
-        match self.kind.can.effect {
-            Effect::None | Effect::Mints | Effect::Extends => self.ways(Verb::Probe).first(),
-            Effect::Costs | Effect::Sends => None,
-        }
+        self.kind.can.probe()
     }
 
     /// Layers of this kind's probe.

@@ -69,12 +69,11 @@ fn a_plan_for_a_ticket() {
 
     1. look at the old one
     2. revoke the old one
-    3. end what it minted
-    4. issue a new one
-    5. use the new one
-    6. hold it under seal
-    7. prove the old one dead by using it
-    8. list what is left
+    3. issue a new one
+    4. use the new one
+    5. hold it under seal
+    6. prove the old one dead by using it
+    7. list what is left
 
     ### Warnings
 

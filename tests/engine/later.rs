@@ -73,6 +73,19 @@ fn after_a_revoke_only_it_issues_first() {
     assert_eq!(report.credentials[0].new.state, NewState::Delivered);
 }
 
+/// What a revocation takes with it is no news where nothing is revoked.
+#[test]
+fn a_restore_warns_of_no_revocation() {
+    let team = "vars = { team = \"t1\" }";
+    let text = format!("[role.mail]\n{}", entry("mail", "a", "team-key", team));
+    let bench = Bench::of(&text);
+    let mut sim = Sim::contain(&bench);
+    assert_eq!(sim.run.plan().warnings.len(), 1, "{:?}", sim.run.plan().warnings);
+    sim.finish();
+    let (_, bench) = later(sim, bench);
+    assert_eq!(bench.restore().unwrap().warnings, [""; 0]);
+}
+
 /// One of two places could not be written: the restore fills it, and leaves the other as it is.
 #[test]
 fn a_restore_fills_what_is_missing() {

@@ -38,23 +38,21 @@ fn a_dry_run_touches_nothing() {
       revoked by: itself, else admin.acme-admin
        1. look at the old one
        2. revoke the old one
-       3. end what it minted
-       4. issue a new one
-       5. use the new one
-       6. hold it under seal
-       7. prove the old one dead by using it
-       8. list what is left
+       3. issue a new one
+       4. use the new one
+       5. hold it under seal
+       6. prove the old one dead by using it
+       7. list what is left
 
     mail-agent/search (acme api-key, full, self)
       revoked by: itself, else admin.acme-admin
        1. look at the old one
        2. revoke the old one
-       3. end what it minted
-       4. issue a new one
-       5. use the new one
-       6. hold it under seal
-       7. prove the old one dead by using it
-       8. list what is left
+       3. issue a new one
+       4. use the new one
+       5. hold it under seal
+       6. prove the old one dead by using it
+       7. list what is left
 
     nothing was touched
     [exit 0]
@@ -103,6 +101,62 @@ fn a_contain_and_its_report() {
         report["as_of"].take();
     }
     assert_eq!(named, json);
+}
+
+/// A restore revokes nothing, and says nothing of who would.
+#[test]
+fn the_plan_of_a_restore() {
+    let bench = Bench::new();
+    assert_eq!(bench.rotate(&[CONTAIN, &["--only", "acme/mail"]].concat()).code, Some(0));
+    let restore = ["restore", "--role", "mail-agent", "--because", "mended", "--dry-run"];
+    insta::assert_snapshot!(bench.rotate(&restore).transcript(&bench), @r"
+    $ rotate restore --role mail-agent --because mended --dry-run
+    restore of mail-agent
+    owner       support@example.com
+    inventory   sha256:HASH
+    hosts       127.0.0.1:PORT (named by the inventory)
+    collateral  none
+
+    mail-agent/mail (acme api-key, full, self)
+       1. look at the old one
+       2. use the new one
+       3. deliver it
+
+    nothing was touched
+    [exit 0]
+    ");
+    let json = bench.rotate(&[&restore[..], &["--format", "json"]].concat());
+    let plan: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(plan["credentials"][0]["revoke"], Value::Null);
+    let ticket = bench.rotate(&[&restore[..], &["--format", "markdown"]].concat()).stdout;
+    assert!(ticket.contains("| full, self | not revoked |"), "{ticket}");
+}
+
+/// What nobody is at hand for is not in the plan: no admin, no list and no new one.
+#[test]
+fn the_plan_of_what_has_no_admin() {
+    let bench = Bench::with(
+        "secret   = \"dotenv:DIR/agent/.env#MAIL\"\nadmin    = \"acme-admin\"\n",
+        "secret   = \"dotenv:DIR/agent/.env#MAIL\"\n",
+    );
+    let dry = ["--role", "mail-agent", "--only", "acme/mail", "--dry-run"];
+    insta::assert_snapshot!(bench.rotate(&dry).transcript(&bench), @r"
+    $ rotate --role mail-agent --only acme/mail --dry-run
+    contain of mail-agent
+    owner       support@example.com
+    inventory   sha256:HASH
+    hosts       127.0.0.1:PORT (named by the inventory)
+    collateral  none
+
+    mail-agent/mail (acme api-key, full, self)
+      revoked by: itself
+       1. look at the old one
+       2. revoke the old one
+       3. prove the old one dead by using it
+
+    nothing was touched
+    [exit 0]
+    ");
 }
 
 #[test]

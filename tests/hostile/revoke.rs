@@ -90,8 +90,19 @@ fn a_dry_run_touches_nothing() {
     let ran =
         bench.fed(&format!("KEY={}\n", bench.mail.secret), &words(&arguments, &["--dry-run"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(ran.stdout.contains("stdin/line-1 (acme api-key"), "{}", ran.stdout);
-    assert!(ran.stdout.ends_with("nothing was touched\n"));
+    insta::assert_snapshot!(bench.redacted(&ran.stdout), @r"
+    revoke-only of what stdin held
+    hosts       127.0.0.1:PORT
+    collateral  none
+
+    stdin/line-1 (acme api-key, full, self)
+      revoked by: itself
+       1. look at the old one
+       2. revoke the old one
+       3. prove the old one dead by using it
+
+    nothing was touched
+    ");
     assert!(bench.acme.seen().is_empty() && !bench.path("state").exists());
 }
 

@@ -90,7 +90,9 @@ impl Planner<'_> {
     fn together(&self, planned: &Planned, credentials: &[Planned]) -> Option<String> {
         let kind = self.kinds.get(planned.kind as usize)?;
         let blast = &kind.can.blast;
-        if blast.kills != Radius::Project || planned.leader.is_some() {
+        let revokes = |phase: &Phase| matches!(phase, Phase::Revoke | Phase::Roll);
+        let ends = planned.phases.iter().any(revokes) && planned.leader.is_none();
+        if blast.kills != Radius::Project || !ends {
             return None;
         }
         let first = credentials.iter().position(|other| other.id == planned.id)?;

@@ -1,7 +1,6 @@
 //! What a rehearsal refuses before it touches anything.
 
 use super::super::call::Verb;
-use super::super::capability::Effect;
 use super::super::plan::{Options, Plan, PlanError};
 use crate::inventory::Inventory;
 
@@ -41,10 +40,8 @@ impl Plan {
             }
             let kind = self.kind(planned.kind).map(|kind| &kind.can);
             let has = |verb| kind.is_some_and(|can| !can.ways(verb).is_empty());
-            let looks = kind.is_some_and(|can| {
-                matches!(can.effect, Effect::None | Effect::Mints | Effect::Extends)
-            });
-            if !(has(Verb::Probe) && looks) || !(has(Verb::Issue) || has(Verb::Roll)) {
+            let looks = kind.is_some_and(|can| can.probe().is_some());
+            if !looks || !(has(Verb::Issue) || has(Verb::Roll)) {
                 let hint = "leave it out with --only, or rotate it by hand";
                 return refuse(&planned.id, "its kind cannot be issued and proved here", hint);
             }
