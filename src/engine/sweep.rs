@@ -257,6 +257,14 @@ impl Lists {
         })
     }
 
+    /// The list shows unrecognised ones that nothing says were there before.
+    pub(super) fn shows_new(&self, subject: Subject) -> bool {
+        self.list(subject).is_some_and(|list| {
+            let mut all = list.strangers.iter();
+            all.any(|stranger| stranger.minted_during_run || list.handles_before.is_none())
+        })
+    }
+
     /// Strangers under this credential's owner; told of the first that has that owner.
     pub(super) fn strangers(&self, subject: Subject) -> &[Stranger] {
         match self.list(subject) {

@@ -2,7 +2,7 @@
 
 use rotate::engine::call::{Time, Told, Verb};
 use rotate::engine::capability::Order;
-use rotate::engine::report::{NewState, Verdict};
+use rotate::engine::report::{NewState, Todo, Verdict};
 
 use crate::bench::{Bench, entry};
 use crate::sim::Sim;
@@ -67,6 +67,8 @@ fn three_lost_answers_are_enough() {
     let one = &report.credentials[0];
     assert_eq!((sim.times(Verb::Issue, "a").len(), one.new.state), (3, NewState::NotIssued));
     assert_eq!(one.orphans.len(), 3);
+    let why = one.new.why.as_deref();
+    assert_eq!(why, Some("issued, and lost with its answer: no answer in time"));
     assert_eq!(one.old.verdict, Verdict::Dead, "the admin is the control");
     sim.no_orphan();
 }
@@ -95,6 +97,23 @@ fn without_labels_several_new_handles_are_strangers_and_none_is_touched() {
     assert!(sim.server.lives(attacker));
     assert_eq!((one.orphans.len(), one.strangers.len()), (0, 2));
     assert_eq!(report.exit_code, 3);
+    let looks =
+        |todo: &Todo| todo.action.starts_with("look for one of the unrecognised whose name");
+    assert!(one.todo.iter().any(looks), "{:#?}", one.todo);
+}
+
+/// The list shows it without saying so: what is told of it must not deny what stands beside it.
+#[test]
+fn without_labels_what_was_lost_may_be_one_of_the_unrecognised() {
+    let mut sim = Sim::contain(&Bench::with(&["nameless"]));
+    sim.server.manners.lose_issues = u32::MAX;
+    sim.until(Time(400));
+    sim.server.make(None, "attacker");
+    let report = sim.finish();
+    let one = &report.credentials[0];
+    assert!(one.strangers.len() > 1, "{one:#?}");
+    let why = one.new.why.as_deref();
+    assert_eq!(why, Some("perhaps issued, and then one of the unrecognised: no answer in time"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::call::{Row, Subject, Verb, Wall, Why};
 use super::super::capability::{KindCapability, Lifetime};
-use super::super::credential::{ControlKind, Machine, Try, text};
+use super::super::credential::{ControlKind, Machine, SETTLE_MS, Try, text};
 use super::super::plan::{Acting, Phase, Planned, PlannedKind};
 use super::super::proof::Proof as ProofRun;
 use super::super::report::{
@@ -12,8 +12,9 @@ use super::super::report::{
     Orphan, Proof, ProofSource, Residual, Revoke, Stamp, Stranger, StrangerClass, Until, Verdict,
 };
 use super::super::run::Run;
+use super::super::scene::lists_labels;
 use super::super::verdict::{Before, Control, Evidence, Now, Sight, verdict};
-use super::words::{in_words, not_issued, not_safe_text, why};
+use super::words::{Listed, in_words, not_issued, not_safe_text, why};
 
 impl Run {
     pub(super) fn credential(
@@ -31,7 +32,7 @@ impl Run {
             kind: kind.kind.clone(),
             class: Some(kind.can.class),
             old: self.old(planned, kind, machine, said, why),
-            new: self.new_one(planned, kind, machine),
+            new: self.new_one(subject, planned, kind, machine),
             collateral: planned.collateral.clone(),
             strangers: self.strangers(subject),
             orphans: machine
@@ -169,7 +170,31 @@ impl Run {
         (said, why(said, because, kind, machine, revoke))
     }
 
-    fn new_one(&self, planned: &Planned, kind: &PlannedKind, machine: &Machine) -> New {
+    /// What the lists of this run tell of an issue whose answer was lost.
+    pub(super) fn listed(&self, subject: Subject, kind: &PlannedKind, machine: &Machine) -> Listed {
+        let labels = lists_labels(kind);
+        let of_run = |label: &Option<String>| {
+            label.as_ref().is_none_or(|it| it.starts_with(&self.plan.label))
+        };
+        let settled = machine.lost_at.map(|at| at.plus(SETTLE_MS));
+        if machine.orphans.iter().any(|orphan| of_run(&orphan.label)) {
+            Listed::Made
+        } else if !labels && self.lists.shows_new(subject) {
+            Listed::PerhapsUnrecognised
+        } else if settled.is_some_and(|since| self.lists.accounts_for(subject, since, labels)) {
+            Listed::Nothing
+        } else {
+            Listed::Unread
+        }
+    }
+
+    fn new_one(
+        &self,
+        subject: Subject,
+        planned: &Planned,
+        kind: &PlannedKind,
+        machine: &Machine,
+    ) -> New {
         let mut state = machine.new_state(planned.deliver);
         if machine.has_new()
             && !kind.can.verbs.contains_key(&Verb::Probe)
@@ -195,7 +220,7 @@ impl Run {
             planned: planned.phases.iter().any(|p| matches!(p, Phase::Issue | Phase::Roll))
                 && self.plan.mode != Mode::RevokeOnly
                 || self.plan.mode == Mode::Restore,
-            why: not_issued(machine),
+            why: not_issued(machine, &self.listed(subject, kind, machine)),
             delivered: machine
                 .placed
                 .iter()

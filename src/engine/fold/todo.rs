@@ -12,7 +12,7 @@ use super::super::report::{
 use super::super::run::Run;
 use super::super::scene::lists_labels;
 use super::credential::not_delivered;
-use super::words::in_words;
+use super::words::{Listed, in_words};
 
 impl Run {
     /// What belongs to no one credential.
@@ -126,7 +126,7 @@ impl Run {
         let settled = machine.lost_at.map(|at| at.plus(SETTLE_MS));
         let labels = lists_labels(kind);
         if settled.is_none_or(|since| !self.lists.accounts_for(subject, since, labels)) {
-            todo.extend(self.lost(planned, machine));
+            todo.extend(self.lost(subject, planned, kind, machine));
         }
         if self.lists.unread(subject) {
             todo.push(Todo {
@@ -198,13 +198,18 @@ impl Run {
     }
 
     /// An issue whose answer was lost, and of which nothing was seen since: perhaps it lives.
-    fn lost(&self, planned: &Planned, machine: &Machine) -> Option<Todo> {
+    fn lost(
+        &self,
+        subject: Subject,
+        planned: &Planned,
+        kind: &PlannedKind,
+        machine: &Machine,
+    ) -> Option<Todo> {
         let made = machine.lost_issues();
         (made > 0).then(|| {
             let id = &planned.id;
             let labels = self.plan.labels(iter::once(planned)).join(" or ");
-            let kind = self.plan.kind(planned.kind);
-            if kind.is_some_and(PlannedKind::asks_a_person) {
+            if kind.asks_a_person() {
                 return Todo {
                     what: format!("tokens of a new {id} may have been lost ({made} lost answers)"),
                     at: self.revoked_at(planned, machine),
@@ -213,10 +218,14 @@ impl Run {
                         .to_owned(),
                 };
             }
+            let whose = match self.listed(subject, kind, machine) {
+                Listed::PerhapsUnrecognised => "one of the unrecognised",
+                _ => "a credential",
+            };
             Todo {
                 what: format!("a new {id} may have been made and lost ({made} lost answers)"),
                 at: None,
-                action: format!("look for a credential whose name begins with {labels}, delete it"),
+                action: format!("look for {whose} whose name begins with {labels}, delete it"),
             }
         })
     }

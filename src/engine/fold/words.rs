@@ -6,17 +6,38 @@ use super::super::plan::PlannedKind;
 use super::super::report::{Revoke, Verdict};
 use super::super::verdict::Unproven;
 
-pub(super) fn not_issued(machine: &Machine) -> Option<String> {
-    match &machine.issued {
-        Issued::Failed(why) => Some(format!("not issued: {}", in_words(why))),
-        Issued::Lost(why) => {
-            Some(format!("perhaps issued, and nothing can tell: {}", in_words(why)))
-        }
-        Issued::Looking => {
+/// What the provider's list tells of an issue whose answer was lost.
+pub(super) enum Listed {
+    /// It shows what was made.
+    Made,
+    /// It shows no labels, and unrecognised ones of which it may be one.
+    PerhapsUnrecognised,
+    /// It was read to its end since, and shows nothing of it.
+    Nothing,
+    /// It was not read since, or not to its end.
+    Unread,
+}
+
+pub(super) fn not_issued(machine: &Machine, listed: &Listed) -> Option<String> {
+    match (&machine.issued, listed) {
+        (Issued::Failed(why), _) => Some(format!("not issued: {}", in_words(why))),
+        (Issued::Looking, Listed::Unread) => {
             Some("an answer was lost; the provider's list was not read yet".to_owned())
         }
-        Issued::Yes => new_unproven(machine).map(str::to_owned),
-        Issued::No => None,
+        (Issued::Lost(_) | Issued::Looking, listed) => {
+            let what = match listed {
+                Listed::Made => "issued, and lost with its answer",
+                Listed::PerhapsUnrecognised => "perhaps issued, and then one of the unrecognised",
+                Listed::Nothing => "perhaps issued, and the provider's list does not show it",
+                Listed::Unread => "perhaps issued, and no list tells",
+            };
+            Some(match &machine.issued {
+                Issued::Lost(why) => format!("{what}: {}", in_words(why)),
+                _ => what.to_owned(),
+            })
+        }
+        (Issued::Yes, _) => new_unproven(machine).map(str::to_owned),
+        (Issued::No, _) => None,
     }
 }
 
