@@ -155,9 +155,13 @@ fn with_all_roles(inventory: &Inventory, intent: &Intent) -> Result<Intent, Fail
 }
 
 fn read_inventory(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
+    let bytes = std::fs::read(path).map_err(|error| {
         Failure::input(format!("the inventory {} cannot be read: {error}", path.display()))
             .hint("name one that can be: --inventory FILE")
+    })?;
+    inventory::decode(bytes).map_err(|it| {
+        Failure::input(inventory::render(&[it.problem], &shown(path), &it.before, false))
+            .hint("mend the file; nothing was touched")
     })
 }
 

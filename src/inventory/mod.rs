@@ -27,6 +27,7 @@ mod withhold;
 
 pub(crate) use changes::{Summary, changes};
 pub use excerpt::render;
+pub(crate) use parse::{NoText, decode};
 pub(crate) use position::{LineIndex, locate};
 pub use reference::{BadReference, CookieName, Part, SecretRef};
 pub use similarity::{Nearest, nearest};

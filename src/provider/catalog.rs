@@ -12,7 +12,7 @@ use super::spec::{self, Base, Spec, SpecError, capability, did_you_mean, rate};
 use super::{Driver, Provider, SharedClients};
 use crate::engine::capability::{Capabilities, ProviderCapability};
 use crate::engine::check;
-use crate::inventory::{Inventory, Problem, ProviderAt};
+use crate::inventory::{self, Inventory, Problem, ProviderAt};
 
 /// One line per file in `providers/`; a test holds this list against the folder.
 macro_rules! builtin {
@@ -128,8 +128,13 @@ impl Catalog {
         let mut after = self.clone();
         let mut wrong = Vec::new();
         for path in paths {
-            let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
-            wrong.extend(after.add(&text, &path.display().to_string()).err().unwrap_or_default());
+            let bytes = std::fs::read(&path).map_err(|error| unreadable(&path, error))?;
+            let name = path.display().to_string();
+            let added = match inventory::decode(bytes) {
+                Ok(text) => after.add(&text, &name),
+                Err(no_text) => Err(vec![spec::no_text(*no_text, &name)]),
+            };
+            wrong.extend(added.err().unwrap_or_default());
         }
         if !wrong.is_empty() {
             return Err(FolderError::Wrong(wrong));

@@ -60,6 +60,31 @@ fn no_toml() {
     assert_eq!(bench.acme.seen(), [""; 0]);
 }
 
+/// A secret in it is no text either: where it begins is told, and no byte of it.
+#[test]
+fn no_text() {
+    let bench = Bench::new();
+    let text =
+        bench.filled(&INVENTORY.replace("dotenv:DIR/agent/.env#MAIL", "hunter-M\u{fc}ller-2"));
+    let latin: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
+    std::fs::write(bench.path("inventory.toml"), latin).unwrap();
+    insta::assert_snapshot!(bench.rotate(CONTAIN).transcript(&bench), @r"
+    $ rotate --role mail-agent --format json
+    [stderr]
+    error: byte 187 is no UTF-8
+      --> DIR/inventory.toml:10:21
+       |
+    10 | secret   = •••••••••
+       |                     ^
+       |
+       = hint: save the file as UTF-8: until then nothing in it can be used
+
+    hint: mend the file; nothing was touched
+    [exit 2]
+    ");
+    assert_eq!(bench.acme.seen(), [""; 0]);
+}
+
 /// A scheme that is kept for later: a dry run tells it, and not the night on which it is needed.
 #[test]
 fn a_store_that_is_not_there() {

@@ -23,6 +23,7 @@ mod unread;
 use anchors::Anchors;
 use read::{Entry, Reader};
 use unread::hidden;
+pub(crate) use unread::{NoText, decode};
 
 impl Inventory {
     /// Reads an inventory. What is wrong with single entries stands in [`Inventory::problems`], in

@@ -2,8 +2,40 @@
 
 use std::ops::Range;
 
+use zeroize::Zeroizing;
+
 use super::{TABLES, credential, provider, role};
-use crate::inventory::position::{LineIndex, floor};
+use crate::inventory::Problem;
+use crate::inventory::position::{LineIndex, floor, locate};
+
+/// A file that is no text.
+pub(crate) struct NoText {
+    /// Where the first byte stands that is no UTF-8.
+    pub(crate) problem: Problem,
+    /// What stands before it, which is all that an excerpt can show.
+    pub(crate) before: Zeroizing<String>,
+}
+
+/// The bytes of an inventory or of a provider file as text.
+///
+/// # Errors
+/// [`NoText`] if they are no UTF-8; no byte of them is repeated: it may be one of a secret.
+pub(crate) fn decode(bytes: Vec<u8>) -> Result<Zeroizing<String>, Box<NoText>> {
+    String::from_utf8(bytes).map(Zeroizing::new).map_err(|error| {
+        let end = error.utf8_error().valid_up_to();
+        let bytes = Zeroizing::new(error.into_bytes());
+        let before = bytes.get(..end).and_then(|before| std::str::from_utf8(before).ok());
+        let before = Zeroizing::new(before.unwrap_or_default().to_owned());
+        let lines = LineIndex::new(&before);
+        let problem = Problem::at(end..end, format!("byte {} is no UTF-8", end + 1))
+            .hint("save the file as UTF-8: until then nothing in it can be used".to_owned())
+            .masking(hidden(&before, &lines, end));
+        let mut problems = [problem];
+        locate(&mut problems, &before, &lines);
+        let [problem] = problems;
+        Box::new(NoText { problem, before })
+    })
+}
 
 /// What of the line that an offset stands in is shown as dots: all behind a header, or behind a key
 /// of the format. Where the parser lost its way a value may begin and end anywhere, and any other

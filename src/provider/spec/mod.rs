@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::engine::capability::{Limits, Var};
+use crate::inventory::{NoText, Problem};
 
 pub(crate) mod call;
 mod checksum;
@@ -51,6 +52,12 @@ pub struct SpecError {
     pub message: String,
     /// An imperative: what to do.
     pub hint: Option<String>,
+}
+
+/// What is wrong with a file that is no text.
+pub(crate) fn no_text(NoText { problem, .. }: NoText, file: &str) -> SpecError {
+    let Problem { span, line, column, message, hint, .. } = problem;
+    SpecError { file: file.to_owned(), span, line, column, message, hint }
 }
 
 /// Where calls go.
