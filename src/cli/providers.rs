@@ -153,46 +153,84 @@ fn unknown<'a>(known: impl Iterator<Item = &'a str>, id: &str) -> Failure {
     }
 }
 
+/// What a check found, for programs.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Checked {
+    file: String,
+    /// Nothing is wrong with it.
+    ok: bool,
+    /// How many recorded exchanges were replayed.
+    exchanges: usize,
+    problems: Vec<Wrong>,
+    warnings: Vec<String>,
+}
+
+/// One thing that is wrong with a file.
+#[derive(Clone, Debug, Serialize)]
+struct Wrong {
+    line: usize,
+    column: usize,
+    message: String,
+    hint: Option<String>,
+}
+
 impl Check {
     fn run(self) -> Result<ExitCode, Failure> {
         let file = &self.file;
         let shown = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|error| {
+        let bytes = std::fs::read(file).map_err(|error| {
             Failure::input(format!("{shown} cannot be read: {error}"))
                 .hint("name a provider file: rotate providers check FILE")
         })?;
+        let text = match inventory::decode(bytes) {
+            Ok(text) => text,
+            Err(it) => return self.wrong(&[it.problem], &it.before),
+        };
         let name = file.file_name().map_or(Path::new(&shown), Path::new).display().to_string();
-        let spec = spec::check(&text, &name).map_err(|errors| {
-            Failure::input(rendered(&errors, &shown, &text))
-                .hint("docs/providers.md says what each key means")
-        })?;
-        let mut warnings = Vec::new();
+        let spec = match spec::check(&text, &name) {
+            Ok(spec) => spec,
+            Err(errors) => {
+                return self.wrong(&errors.into_iter().map(problem).collect::<Vec<_>>(), &text);
+            }
+        };
         let catalog = Catalog::builtin()
             .map_err(|errors| Failure::own(format!("{} built-in provider errors", errors.len())))?;
-        for (other, kind) in catalog.overlaps(&spec) {
-            warnings.push(format!("a shape of this file overlaps {other} {kind}"));
+        let overlaps = catalog.overlaps(&spec).into_iter();
+        let warnings: Vec<String> = overlaps
+            .map(|(other, kind)| format!("a shape of this file overlaps {other} {kind}"))
+            .collect();
+        let exchanges = spec.examples.len();
+        if self.output.format == Format::Json {
+            let it = Checked { file: shown, ok: true, exchanges, warnings, ..Checked::default() };
+            return Ok(run::shown(&run::json(&it)?));
         }
-        let mut page = format!("{shown} is right: {} exchanges replayed\n", spec.examples.len());
+        let mut page = format!("{shown} is right: {exchanges} exchanges replayed\n");
         for warning in warnings {
             page.push_str(&format!("warning: {warning}\n"));
         }
         Ok(run::shown(&page))
     }
+
+    /// Tells what is wrong with it; `text` is what excerpts are taken from.
+    fn wrong(&self, problems: &[Problem], text: &str) -> Result<ExitCode, Failure> {
+        let shown = self.file.display().to_string();
+        if self.output.format != Format::Json {
+            return Err(Failure::input(inventory::render(problems, &shown, text, false))
+                .hint("docs/providers.md says what each key means"));
+        }
+        let wrong = |it: &Problem| Wrong {
+            line: it.line,
+            column: it.column,
+            message: it.message.clone(),
+            hint: it.hint.clone(),
+        };
+        let problems = problems.iter().map(wrong).collect();
+        let it = Checked { file: shown, problems, ..Checked::default() };
+        Ok(run::wrong(&run::json(&it)?))
+    }
 }
 
-fn rendered(errors: &[SpecError], shown: &str, text: &str) -> String {
-    let problems: Vec<Problem> = errors
-        .iter()
-        .map(|error| Problem {
-            span: error.span.clone(),
-            line: error.line,
-            column: error.column,
-            role: None,
-            credential: None,
-            message: error.message.clone(),
-            hint: error.hint.clone(),
-            mask: None,
-        })
-        .collect();
-    inventory::render(&problems, shown, text, false)
+fn problem(error: SpecError) -> Problem {
+    let SpecError { span, line, column, message, hint, .. } = error;
+    Problem { line, column, ..Problem::at(span, message).hint(hint) }
 }

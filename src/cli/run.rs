@@ -88,6 +88,11 @@ pub(crate) fn shown(text: &str) -> ExitCode {
     ExitCode::from(printed(text, exit::NOTHING_LEFT))
 }
 
+/// Prints what is wrong with what a command was to look at.
+pub(crate) fn wrong(text: &str) -> ExitCode {
+    ExitCode::from(printed(text, exit::WRONG_INPUT))
+}
+
 fn printed(text: &str, code: u8) -> u8 {
     match terminal::print(text) {
         Ok(()) => code,

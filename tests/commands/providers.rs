@@ -113,3 +113,88 @@ fn a_file_that_is_wrong_is_shown_where_and_touches_nothing() {
     let gone = host.rotate(&["providers", "check", "/nowhere/mine.toml"]);
     assert_eq!(gone.code, 2);
 }
+
+#[test]
+fn what_is_wrong_is_told_to_programs_too() {
+    let host = Host::new();
+    let check = |text: &[u8]| {
+        std::fs::write(host.path("mine.toml"), text).unwrap();
+        let path = host.path("mine.toml");
+        let words = ["providers", "check", path.to_str().unwrap(), "--format", "json"];
+        host.rotate(&words).transcript(&host)
+    };
+    insta::assert_snapshot!(check(mine(str::to_owned).as_bytes()), @r#"
+    {
+      "file": "DIR/mine.toml",
+      "ok": true,
+      "exchanges": 8,
+      "problems": [],
+      "warnings": []
+    }
+    [exit 0]
+    "#);
+    let slip = mine(|text| text.replace("order   =", "ordre   ="));
+    insta::assert_snapshot!(check(slip.as_bytes()), @r#"
+    {
+      "file": "DIR/mine.toml",
+      "ok": false,
+      "exchanges": 0,
+      "problems": [
+        {
+          "line": 20,
+          "column": 1,
+          "message": "unknown key `ordre` in `kind.api-key`",
+          "hint": "did you mean `order`?"
+        }
+      ],
+      "warnings": []
+    }
+    [exit 2]
+    "#);
+    insta::assert_snapshot!(check(b"id = \"mine\"\nname = \"M\xfcller\"\n"), @r#"
+    {
+      "file": "DIR/mine.toml",
+      "ok": false,
+      "exchanges": 0,
+      "problems": [
+        {
+          "line": 2,
+          "column": 10,
+          "message": "byte 22 is no UTF-8",
+          "hint": "save the file as UTF-8: until then nothing in it can be used"
+        }
+      ],
+      "warnings": []
+    }
+    [exit 2]
+    "#);
+}
+
+#[test]
+fn a_file_that_is_no_text_is_shown_where() {
+    let host = Host::new();
+    std::fs::create_dir(host.path("more")).unwrap();
+    let text = mine(|text| text.replace("name    = \"Acme\"", "name    = \"Acm\u{e9}\""));
+    let latin: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
+    std::fs::write(host.path("more/mine.toml"), latin).unwrap();
+    let (folder, file) = (host.path("more"), host.path("more/mine.toml"));
+    let check = host.rotate(&["providers", "check", file.to_str().unwrap()]);
+    insta::assert_snapshot!(check.transcript(&host), @r#"
+    error: byte 362 is no UTF-8
+     --> DIR/more/mine.toml:6:15
+      |
+    6 | name    = ••••
+      |               ^
+      |
+      = hint: save the file as UTF-8: until then nothing in it can be used
+
+    hint: docs/providers.md says what each key means
+    [exit 2]
+    "#);
+    let list = host.rotate(&["providers", "--providers", folder.to_str().unwrap()]);
+    insta::assert_snapshot!(list.transcript(&host), @r#"
+    error: DIR/more/mine.toml:6:15: byte 362 is no UTF-8
+    hint: mend the file; nothing was touched
+    [exit 2]
+    "#);
+}
