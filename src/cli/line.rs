@@ -379,7 +379,13 @@ fn other_release(run: &str) -> Failure {
 
 fn report_of(state: &State, run: &str) -> Result<Report, Failure> {
     if let Some(json) = state.report_of(run).map_err(|_| unreadable(state, run))? {
-        return parsed(&json);
+        let mut report = parsed(&json)?;
+        // What was kept beside the records is worth no more than they are.
+        if let Some(why) = state.damage(run) {
+            let unproved = format!("{why}; this is what it reported when it closed, unproved");
+            report.failed = Some(unproved);
+        }
+        return Ok(report.summed());
     }
     let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
     let mut report = past.run.report();

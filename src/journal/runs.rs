@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::record::JournalError;
+use super::record::{Journal, JournalError, refuse_if_closed};
 use super::state::State;
 use crate::engine::call::Wall;
 use crate::inventory::Mark;
@@ -74,6 +74,16 @@ impl State {
             .query_row("SELECT report FROM run WHERE run = ?1", [run], |row| row.get(0))
             .optional()?
             .ok_or_else(|| JournalError::NoSuchRun(run.to_owned()))
+    }
+
+    /// Why the records of a run are not to be relied on; none where they are whole. Who has ended
+    /// writes no more: of a closed run the last record is missed like any other.
+    pub(crate) fn damage(&self, run: &str) -> Option<String> {
+        let closed = || refuse_if_closed(&self.database.lock(), run).is_err();
+        match Journal::open(self, run) {
+            Err(error) => Some(error.to_string()),
+            Ok((journal, ..)) => journal.notice().filter(|_| closed()).map(str::to_owned),
+        }
     }
 
     /// Everything that runs of this installation issued and reported, newest run first.
