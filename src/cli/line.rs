@@ -172,20 +172,18 @@ impl Session {
                 .ok_or_else(no_runs)?,
         };
         let mut report = report_of(&state, &run)?;
-        // What a later run proved of this one's credentials is what is known now.
-        for later in state.runs().map_err(|error| own(&error))? {
-            if later.mode != Mode::Verify.word() {
+        // What a verify of it saw since is what is known now.
+        for verify in state.verifies_of(&run).map_err(|error| own(&error))? {
+            if let Some(why) = state.damage(&verify) {
+                let unknown = format!("{why}; what it saw of this run is not known");
+                report.failed.get_or_insert(unknown);
                 continue;
             }
-            let Ok(proved) = report_of(&state, &later.run) else { continue };
-            if proved.of.as_ref().is_some_and(|of| of.run == run) {
-                for one in &mut report.credentials {
-                    if let Some(now) = proved.credentials.iter().find(|now| now.id == one.id) {
-                        one.old = now.old.clone();
-                        one.todo.retain(|todo| now.todo.contains(todo));
-                    }
+            let Ok(seen) = report_of(&state, &verify) else { continue };
+            for one in &mut report.credentials {
+                if let Some(now) = seen.credentials.iter().find(|now| now.id == one.id) {
+                    one.see_again(now);
                 }
-                break;
             }
         }
         Ok(report.summed())

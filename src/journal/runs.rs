@@ -64,6 +64,23 @@ impl State {
         }))
     }
 
+    /// The verifies of a run, oldest first: each has looked at its old ones once more.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub(crate) fn verifies_of(&self, run: &str) -> Result<Vec<String>, JournalError> {
+        let connection = self.database.lock();
+        let mut select = connection.prepare_cached(
+            "SELECT run.run FROM run JOIN record ON record.run = run.run AND record.n = 0
+             WHERE run.mode = 'verify'
+               AND CASE WHEN json_valid(record.json)
+                        THEN record.json ->> '$.plan.of.run' END = ?1
+             ORDER BY run.rowid",
+        )?;
+        let rows = select.query_map([run], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// The final report of a run as it was written, JSON; none while it is open.
     ///
     /// # Errors
@@ -133,7 +150,8 @@ impl State {
         roles: &[String],
     ) -> Result<Vec<(String, String)>, JournalError> {
         let connection = self.database.lock();
-        // A restore has no old one in hand: it repeats what its contain said.
+        // A restore has no old one in hand: it repeats what its contain said. A verify that got no
+        // answer has seen nothing either.
         let mut select = connection.prepare_cached(
             "SELECT run.run, run.roles, one.value ->> '$.id', one.value ->> '$.old.fingerprint',
                     coalesce(one.value ->> '$.old.verdict' IN ('alive', 'dying')
@@ -141,6 +159,7 @@ impl State {
                            AND one.value ->> '$.old.revoke' <> 'accepted', FALSE)
              FROM run, json_each(run.report, '$.credentials') AS one
              WHERE run.report IS NOT NULL AND json_valid(run.report) AND run.mode <> 'restore'
+               AND NOT (run.mode = 'verify' AND one.value ->> '$.old.verdict' = 'unproven')
                AND one.value ->> '$.old.fingerprint' IS NOT NULL
              ORDER BY run.rowid DESC",
         )?;

@@ -80,6 +80,7 @@ impl Run {
                     last_accepted: machine.last_accepted,
                     revoked_at: machine.revoked.map(|(_, wall)| wall),
                     revoke: Some(machine.revoke),
+                    done_by_hand: machine.done_by_hand,
                     delivered: planned.deliver
                         && planned.withheld.is_empty()
                         && machine.deliver == Try::Done,
