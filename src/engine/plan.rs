@@ -5,7 +5,7 @@ use std::iter;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Identity, Placed, RoleIndex, SecretId, Subject, Values, Wall};
+use super::call::{Identity, Placed, RoleIndex, SecretId, Subject, Values, Wall, Why};
 use super::capability::{ByHand, KindCapability, Limits, Radius};
 use super::report::{Mode, Origin, Revoke, Verdict};
 use super::search::Search;
@@ -261,6 +261,9 @@ pub struct Earlier {
     /// A person said that it is done.
     #[serde(default)]
     pub done_by_hand: bool,
+    /// Why its revocation was left after some of its steps.
+    #[serde(default)]
+    pub half_revoked: Option<Why>,
     /// The new one is already in its places.
     pub delivered: bool,
     /// Places that hold it, all of them or some.
@@ -293,6 +296,7 @@ impl Earlier {
         self.revoked_at = later.revoked_at;
         self.revoke = later.revoke;
         self.done_by_hand = later.done_by_hand;
+        self.half_revoked = later.half_revoked;
         self.verdict = later.verdict;
     }
 }

@@ -47,6 +47,9 @@ impl Machine {
         if scene.now >= end {
             self.revoke = self.unfinished();
             self.revoke_why = self.steps.why.clone();
+            if self.steps.step > 0 {
+                self.half_revoked = Some(self.steps.left_why());
+            }
             return Flow::Next;
         }
         self.wake_by(end);
@@ -164,8 +167,7 @@ impl Machine {
         let end = self.patience(scene, self.steps.failures);
         let stopped = scene.stopping && !self.steps.sent && self.steps.failures > 0;
         if scene.now >= end || stopped {
-            let why = self.steps.why.clone().unwrap_or_else(|| Reason::Timeout.into());
-            return Walk::Exhausted(why);
+            return Walk::Exhausted(self.steps.left_why());
         }
         self.wake_by(end);
         self.walk(scene, wants, verb, Lane::Kill)

@@ -11,7 +11,7 @@ use super::super::report::{
 };
 use super::super::run::Run;
 use super::super::scene::lists_labels;
-use super::credential::not_delivered;
+use super::credential::{half_revoked, not_delivered};
 use super::words::in_words;
 
 /// What a person is asked to do about an old one begins with one of these.
@@ -251,7 +251,7 @@ fn to_revoke(
         let wider = wider_way(planned, kind, machine).unwrap_or_default();
         return Some(format!("{} {id}{wider}", TO_END[0]));
     }
-    let why = in_words(machine.half_revoked.as_ref()?);
+    let why = in_words(&half_revoked(planned, machine)?);
     Some(format!("{} {id}, of which a step was left: {why}", TO_END[1]))
 }
 
