@@ -102,13 +102,13 @@ impl Machine {
         if !scene.comes_before_revoke(Phase::Deliver) {
             return None;
         }
-        let broken = scene.around.group_broken || scene.leaves_grants_behind();
-        let broken = broken.then_some(NotSafe::GroupNotReplaced);
-        if let Some(because) = self.not_safe_to_revoke(scene).or(broken) {
+        let broken = scene.around.group_broken.then_some(NotSafe::GroupNotReplaced);
+        let switched = scene.is_switched();
+        if let Some(because) = self.not_safe_to_revoke(scene).or(broken).or(switched.err()) {
             self.stop_before_revoke(&scene.planned.phases, because);
             return Some(Flow::Next);
         }
-        scene.around.group_pending.then_some(Flow::Wait)
+        (scene.around.group_pending || switched == Ok(false)).then_some(Flow::Wait)
     }
 
     /// Why a rehearsal must not revoke the old one yet.
