@@ -64,18 +64,25 @@ impl State {
         }))
     }
 
-    /// The verifies of a run, oldest first: each has looked at its old ones once more.
+    /// The verifies of a run, oldest first: each has looked at its old ones once more. What a
+    /// restore repeats is what the run before it said, whose verifies are its own.
     ///
     /// # Errors
     /// What the disk brings.
     pub(crate) fn verifies_of(&self, run: &str) -> Result<Vec<String>, JournalError> {
         let connection = self.database.lock();
         let mut select = connection.prepare_cached(
-            "SELECT run.run FROM run JOIN record ON record.run = run.run AND record.n = 0
-             WHERE run.mode = 'verify'
-               AND CASE WHEN json_valid(record.json)
-                        THEN record.json ->> '$.plan.of.run' END = ?1
-             ORDER BY run.rowid",
+            "WITH RECURSIVE
+             header AS (SELECT run.rowid AS began, run.run, run.mode,
+                 CASE WHEN json_valid(record.json) THEN record.json ELSE '{}' END AS json
+                 FROM run JOIN record ON record.run = run.run AND record.n = 0),
+             past(run) AS (VALUES (?1) UNION
+                 SELECT one.value ->> '$.earlier.run' FROM past
+                 JOIN header ON header.run = past.run AND header.mode = 'restore'
+                 JOIN json_each(header.json, '$.plan.credentials') AS one)
+             SELECT run FROM header
+             WHERE mode = 'verify' AND json ->> '$.plan.of.run' IN (SELECT run FROM past)
+             ORDER BY began",
         )?;
         let rows = select.query_map([run], |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -1,5 +1,6 @@
 //! What a verify saw of a run is what is known of it from then on, whoever asks.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -63,6 +64,24 @@ fn what_a_person_ended_is_dead_to_a_restore_and_to_the_next_contain() {
     assert_eq!((&restored["of"]["run"], &restored["exit_code"]), (&first["run"], &json!(0)));
     let next = host.report(&["--role", "calendar"]);
     assert_eq!(each(&next["credentials"], "id"), ["calendar/events"]);
+}
+
+/// A restore repeats what its contain said, and a verify of that speaks of both.
+#[test]
+fn what_is_proved_after_a_first_restore_is_known_to_it_and_to_the_next() {
+    let host = Host::new();
+    let first = contained(&host);
+    let place = host.path("calendar.env");
+    let held = fs::read_to_string(&place).unwrap();
+    host.put("calendar.env", "KEY=somebody else's\n");
+    let restore = ["restore", "--role", "calendar", "--because", "mended"];
+    let stuck = host.report(&restore);
+    assert_eq!((verdict(&stuck), &stuck["exit_code"]), ("alive", &json!(4)));
+    end_by_hand(&host);
+    host.report(&["done", run(&first), "calendar/events"]);
+    assert_eq!(verdict(&host.report(&["report", run(&stuck)])), "dead");
+    host.put("calendar.env", &held);
+    assert_eq!(verdict(&host.report(&restore)), "dead");
 }
 
 #[test]
