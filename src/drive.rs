@@ -217,6 +217,10 @@ impl<'w> Driver<'w> {
         let mut inbox = time::interval(INBOX);
         inbox.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let mut listening = true;
+        // Also where nothing is left to do but to hear it.
+        while let Ok(word) = told.try_recv() {
+            self.take(vec![(What::Told(word), None)]).await?;
+        }
         while !self.run.is_done() {
             let tick = sleep_until(self.run.wake().map(|at| self.instant(at)));
             let leave = sleep_until(self.leaves_at());

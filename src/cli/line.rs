@@ -172,20 +172,18 @@ impl Session {
                 .ok_or_else(no_runs)?,
         };
         let mut report = report_of(&state, &run)?;
-        // What a later run proved of this one's credentials is what is known now.
-        for later in state.runs().map_err(|error| own(&error))? {
-            if later.mode != Mode::Verify.word() {
+        // What a verify of it saw since is what is known now.
+        for verify in state.verifies_of(&run).map_err(|error| own(&error))? {
+            if let Some(why) = state.damage(&verify) {
+                let unknown = format!("{why}; what it saw of this run is not known");
+                report.failed.get_or_insert(unknown);
                 continue;
             }
-            let Ok(proved) = report_of(&state, &later.run) else { continue };
-            if proved.of.as_ref().is_some_and(|of| of.run == run) {
-                for one in &mut report.credentials {
-                    if let Some(now) = proved.credentials.iter().find(|now| now.id == one.id) {
-                        one.old = now.old.clone();
-                        one.todo.retain(|todo| now.todo.contains(todo));
-                    }
+            let Ok(seen) = report_of(&state, &verify) else { continue };
+            for one in &mut report.credentials {
+                if let Some(now) = seen.credentials.iter().find(|now| now.id == one.id) {
+                    one.see_again(now);
                 }
-                break;
             }
         }
         Ok(report.summed())
@@ -379,7 +377,13 @@ fn other_release(run: &str) -> Failure {
 
 fn report_of(state: &State, run: &str) -> Result<Report, Failure> {
     if let Some(json) = state.report_of(run).map_err(|_| unreadable(state, run))? {
-        return parsed(&json);
+        let mut report = parsed(&json)?;
+        // What was kept beside the records is worth no more than they are.
+        if let Some(why) = state.damage(run) {
+            let unproved = format!("{why}; this is what it reported when it closed, unproved");
+            report.failed = Some(unproved);
+        }
+        return Ok(report.summed());
     }
     let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
     let mut report = past.run.report();

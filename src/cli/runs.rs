@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{Format, Output, State as StateDir};
+use super::exit;
 use super::failure::Failure;
 use super::line::own;
 use super::locking::driver;
@@ -41,6 +42,8 @@ struct Line {
     started: Stamp,
     finished: Option<Stamp>,
     state: Standing,
+    /// Why its journal is not to be relied on: nothing is said of what it came to.
+    damaged: Option<String>,
     /// Who drives it.
     held_by: Option<String>,
     exit_code: Option<u8>,
@@ -103,7 +106,14 @@ impl Runs {
                 pages.collect::<Vec<_>>().join("\n")
             }
         };
-        Ok(run::shown(&text))
+        let shown = run::shown(&text);
+        let damaged: Vec<&str> = lines.iter().filter_map(|line| line.damaged.as_deref()).collect();
+        if damaged.is_empty() {
+            return Ok(shown);
+        }
+        Err(Failure::own(damaged.join("; ")).hint(
+            "save a copy of the state directory as evidence; what was reported: rotate report RUN",
+        ))
     }
 }
 
@@ -114,7 +124,7 @@ const TREND: [&str; 6] = ["STARTED", "MODE", "FIRST REVOKED", "LAST DEAD", "CHAN
 
 fn rows(lines: &[Line], local: impl Fn(Stamp) -> String) -> Vec<Vec<String>> {
     let row = |line: &Line| {
-        let ended = match (line.state, line.exit_code, &line.held_by) {
+        let ended = || match (line.state, line.exit_code, &line.held_by) {
             (Standing::Running, _, Some(holder)) => format!("running: {holder}"),
             (Standing::Running, ..) => "running".to_owned(),
             (Standing::Open, ..) => format!("open: rotate resume {}", line.run),
@@ -129,7 +139,7 @@ fn rows(lines: &[Line], local: impl Fn(Stamp) -> String) -> Vec<Vec<String>> {
             seconds(line.timings.first_revoke_ms),
             seconds(line.timings.last_dead_ms),
             format!("{} of {}", line.dead, line.credentials),
-            ended,
+            line.damaged.clone().unwrap_or_else(ended),
         ]
     };
     lines.iter().map(row).collect()
@@ -178,8 +188,10 @@ fn line(state: &State, summary: RunSummary) -> Line {
         Some(_) => None,
         None => driver(state, &summary),
     };
+    let damaged = state.damage(&summary.run);
     // What cannot be read is listed all the same, without figures.
     let report = match summary.closed {
+        _ if damaged.is_some() => None,
         Some(_) => state.report_of(&summary.run).ok().flatten().and_then(|json| read(&json)),
         None => Past::read(state, &summary.run).map(|past| past.run.report()),
     };
@@ -196,7 +208,11 @@ fn line(state: &State, summary: RunSummary) -> Line {
         roles: summary.roles,
         started: Stamp(summary.started),
         finished: summary.closed.map(Stamp),
-        exit_code: summary.exit_code,
+        exit_code: match &damaged {
+            Some(_) => summary.exit_code.map(exit::unshown),
+            None => summary.exit_code,
+        },
+        damaged,
         credentials: report.credentials.len(),
         dead: report.summary.dead.saturating_add(report.summary.already_dead),
         timings: report.timings,

@@ -82,15 +82,35 @@ impl Pasts<'_> {
         let read = self.read.entry(run.to_owned());
         read.or_insert_with(|| Past::read(self.state, run)).as_ref()
     }
+
+    /// What is known of a run's credentials, by what verifies of it saw since; and which of these
+    /// cannot be read.
+    fn facts(&mut self, run: &str) -> Option<(BTreeMap<String, Earlier>, Vec<String>)> {
+        let mut facts = self.of(run)?.run.facts();
+        let mut unread = Vec::new();
+        for verify in self.state.verifies_of(run).unwrap_or_default() {
+            let Some(past) = self.of(&verify) else {
+                unread.push(verify);
+                continue;
+            };
+            for (id, seen) in past.run.facts() {
+                if let Some(known) = facts.get_mut(&id) {
+                    known.see_again(seen);
+                }
+            }
+        }
+        Some((facts, unread))
+    }
 }
 
 impl History {
     /// What is known of these roles, for a new run of this mode. What cannot be read is not known.
     pub fn of(state: &State, mode: Mode, roles: &[String]) -> Self {
         let mut history = Self::default();
+        // A verify is no run of its own: it tells what became of another.
         let modes: &[&str] = match mode {
             Mode::Restore => &["contain", "revoke-only", "restore"],
-            _ => &[],
+            _ => &["contain", "revoke-only", "restore", "rehearse"],
         };
         let mut pasts = Pasts { state, read: BTreeMap::new() };
         for role in roles {
@@ -98,16 +118,21 @@ impl History {
                 history.contained.push(role.clone());
             }
             let Ok(Some(last)) = state.latest(role, modes) else { continue };
-            let Some(past) = pasts.of(&last.run) else {
+            let known = pasts.facts(&last.run);
+            let (Some((mut facts, unread)), Some(past)) = (known, pasts.of(&last.run)) else {
                 history.not_read(state, last.run);
                 continue;
             };
+            for verify in unread {
+                history.not_read(state, verify);
+            }
             history.details.push((role.clone(), past.header.details.clone()));
             for (provider, handle) in issued(&past.run) {
                 history.issued.entry(provider).or_default().push(handle);
             }
             let concerns = history.unseen(past, role, roles);
-            history.adopt_some(past, mode == Mode::Restore, &concerns);
+            facts.retain(|id, _| concerns.contains(id));
+            history.adopt_facts(&last.run, facts, mode == Mode::Restore);
             if mode.contains() && last.closed.is_some() {
                 history.take_held(past, &concerns);
             }
@@ -197,8 +222,8 @@ impl History {
         // What that run had been left by another belongs to the same credential.
         let id = credential_of(id).to_owned();
         if self.left.insert((id.clone(), side.fingerprint.clone())) {
-            self.rename(&mut side, past, true);
             let run = past.header.run.clone();
+            self.rename(&mut side, &run, true);
             self.leftovers.push(Leftover { id, run, side, accepted_as });
         }
     }
@@ -242,27 +267,23 @@ impl History {
 
     /// Takes the facts of one run; its secrets only where this run will use them.
     pub fn adopt(&mut self, past: &Past, with_secrets: bool) {
-        let all = past.run.plan().credentials.iter().map(|planned| planned.id.clone()).collect();
-        self.adopt_some(past, with_secrets, &all);
+        self.adopt_facts(&past.header.run, past.run.facts(), with_secrets);
     }
 
-    fn adopt_some(&mut self, past: &Past, with_secrets: bool, concerns: &BTreeSet<String>) {
-        for (id, mut facts) in past.run.facts() {
-            if !concerns.contains(&id) {
-                continue;
-            }
+    fn adopt_facts(&mut self, run: &str, facts: BTreeMap<String, Earlier>, with_secrets: bool) {
+        for (id, mut facts) in facts {
             for side in [&mut facts.old, &mut facts.new].into_iter().flatten() {
-                self.rename(side, past, with_secrets);
+                self.rename(side, run, with_secrets);
             }
             self.facts.entry(id).or_insert(facts);
         }
     }
 
-    fn rename(&mut self, side: &mut KnownSide, past: &Past, with_secrets: bool) {
+    fn rename(&mut self, side: &mut KnownSide, run: &str, with_secrets: bool) {
         let before = std::mem::take(&mut side.secrets);
         for before in before.into_iter().filter(|_| with_secrets) {
             let now = SecretId(SecretId::ADOPTED + self.adopted.len() as u64);
-            self.adopted.push(Adopted { run: past.header.run.clone(), before, now });
+            self.adopted.push(Adopted { run: run.to_owned(), before, now });
             side.secrets.push(now);
         }
     }

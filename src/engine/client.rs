@@ -6,6 +6,7 @@
 //! successor for the new.
 
 use super::call::{Party, Reason, Subject, Verb, Why};
+use super::credential::{Machine, NotSafe, Try};
 use super::plan::{Acting, Phase, Plan, Planned};
 use super::report::Mode;
 use super::scene::{Ready, Scene, party};
@@ -84,16 +85,65 @@ impl Scene<'_> {
         }
     }
 
-    /// A rehearsal that replaced this client, and not all that was granted to it, would end what
-    /// is still in use.
-    pub(super) fn leaves_grants_behind(&self) -> bool {
-        self.plan.mode == Mode::Rehearse
-            && self.planned.serves.iter().any(|served| {
-                let planned = self.plan.planned(*served);
-                let client = planned.and_then(|planned| self.plan.replaced_client(planned));
-                let machine = self.machines.get(served.0 as usize);
-                client == Some(self.subject)
-                    && machine.is_some_and(|machine| machine.stopped_before_revoke.is_some())
-            })
+    /// A rehearsal switches a client that gets another id and what is granted to it together: of
+    /// two clients neither takes the tokens of the other. So nothing new is written before all of
+    /// it is proved, then the grants, whose new access tokens serve by themselves meanwhile, then
+    /// the client; and nothing old is ended before all of it is in its places.
+    ///
+    /// Whether the others are so far that this one may be written.
+    ///
+    /// # Errors
+    /// One of them could not be replaced, so none is.
+    pub(super) fn may_be_written(&self) -> Result<bool, NotSafe> {
+        let is_client = self.plan.gets_another_id(self.subject);
+        self.switched(
+            |machine, written| {
+                if is_client { written } else { machine.new_identity.is_some() }
+            },
+        )
+    }
+
+    /// Whether all of them are written.
+    ///
+    /// # Errors
+    /// As for [`Scene::may_be_written`].
+    pub(super) fn is_switched(&self) -> Result<bool, NotSafe> {
+        self.switched(|machine, written| written && machine.stopped_before_revoke.is_none())
+    }
+
+    /// Whether this holds of all others that are switched with this one.
+    fn switched(&self, holds: impl Fn(&Machine, bool) -> bool) -> Result<bool, NotSafe> {
+        let mut all = true;
+        for subject in self.switched_with() {
+            let Ok((planned, machine, _)) = self.one_of_run(subject) else { continue };
+            let deliver = planned.phases.iter().position(|phase| *phase == Phase::Deliver);
+            let beyond = deliver.is_some_and(|at| usize::from(machine.at) > at);
+            let written = beyond && machine.deliver == Try::Done;
+            let holds = holds(machine, written);
+            if beyond && !(written && holds) {
+                return Err(NotSafe::GroupNotReplaced);
+            }
+            all &= holds;
+        }
+        Ok(all)
+    }
+
+    /// The replaced client of this one, or this one itself, with all that is granted to it, but
+    /// for this one. A client without a successor stays what it is, and so does what it granted.
+    fn switched_with(&self) -> impl Iterator<Item = Subject> {
+        let own = self.plan.gets_another_id(self.subject).then_some(self.subject);
+        let client = own.or_else(|| self.plan.replaced_client(self.planned));
+        let client = client.filter(|client| {
+            let machine = self.machines.get(client.0 as usize);
+            let stays =
+                |it: &Machine| it.stopped_before_revoke.is_some() && it.new_identity.is_none();
+            self.plan.mode == Mode::Rehearse && !machine.is_none_or(stays)
+        });
+        let serves = client.and_then(|client| self.plan.planned(client)).map(|it| &it.serves);
+        let granted = serves.into_iter().flatten().copied().filter(move |served| {
+            let planned = self.plan.planned(*served);
+            planned.and_then(|planned| self.plan.replaced_client(planned)) == client
+        });
+        client.into_iter().chain(granted).filter(|one| *one != self.subject)
     }
 }

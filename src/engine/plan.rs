@@ -5,7 +5,7 @@ use std::iter;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Identity, Placed, RoleIndex, SecretId, Subject, Values, Wall};
+use super::call::{Identity, Placed, RoleIndex, SecretId, Subject, Values, Wall, Why};
 use super::capability::{ByHand, KindCapability, Limits, Radius, Way};
 use super::report::{Mode, Origin, Revoke, Verdict};
 use super::scene::names;
@@ -257,8 +257,14 @@ pub struct Earlier {
     pub last_accepted: Option<Wall>,
     /// When its revocation was accepted.
     pub revoked_at: Option<Wall>,
-    /// What the revocation came to: the word of the report.
+    /// What the revocation came to.
     pub revoke: Option<Revoke>,
+    /// A person said that it is done.
+    #[serde(default)]
+    pub done_by_hand: bool,
+    /// Why its revocation was left after some of its steps.
+    #[serde(default)]
+    pub half_revoked: Option<Why>,
     /// The new one is already in its places.
     pub delivered: bool,
     /// Places that hold it, all of them or some.
@@ -271,6 +277,29 @@ pub struct Earlier {
     /// It may have made a new one that nobody holds.
     #[serde(default)]
     pub lost: bool,
+}
+
+impl Earlier {
+    /// Takes what a verify saw of the old one later. What saw nothing leaves what was known.
+    pub(crate) fn see_again(&mut self, later: Self) {
+        let said = |of: &Self| of.verdict.as_ref().is_some_and(|(it, _)| *it != Verdict::Unproven);
+        if said(self) && !said(&later) {
+            return;
+        }
+        // Its bytes were forgotten with its death.
+        if let (Some(old), Some(seen)) = (&mut self.old, &later.old)
+            && seen.secrets.is_empty()
+        {
+            old.secrets.clear();
+        }
+        self.accepted_as = later.accepted_as;
+        self.last_accepted = later.last_accepted;
+        self.revoked_at = later.revoked_at;
+        self.revoke = later.revoke;
+        self.done_by_hand = later.done_by_hand;
+        self.half_revoked = later.half_revoked;
+        self.verdict = later.verdict;
+    }
 }
 
 /// A credential as an earlier run knew it.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::record::JournalError;
+use super::record::{Journal, JournalError, refuse_if_closed};
 use super::state::State;
 use crate::engine::call::Wall;
 use crate::inventory::Mark;
@@ -64,6 +64,30 @@ impl State {
         }))
     }
 
+    /// The verifies of a run, oldest first: each has looked at its old ones once more. What a
+    /// restore repeats is what the run before it said, whose verifies are its own.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub(crate) fn verifies_of(&self, run: &str) -> Result<Vec<String>, JournalError> {
+        let connection = self.database.lock();
+        let mut select = connection.prepare_cached(
+            "WITH RECURSIVE
+             header AS (SELECT run.rowid AS began, run.run, run.mode,
+                 CASE WHEN json_valid(record.json) THEN record.json ELSE '{}' END AS json
+                 FROM run JOIN record ON record.run = run.run AND record.n = 0),
+             past(run) AS (VALUES (?1) UNION
+                 SELECT one.value ->> '$.earlier.run' FROM past
+                 JOIN header ON header.run = past.run AND header.mode = 'restore'
+                 JOIN json_each(header.json, '$.plan.credentials') AS one)
+             SELECT run FROM header
+             WHERE mode = 'verify' AND json ->> '$.plan.of.run' IN (SELECT run FROM past)
+             ORDER BY began",
+        )?;
+        let rows = select.query_map([run], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// The final report of a run as it was written, JSON; none while it is open.
     ///
     /// # Errors
@@ -74,6 +98,16 @@ impl State {
             .query_row("SELECT report FROM run WHERE run = ?1", [run], |row| row.get(0))
             .optional()?
             .ok_or_else(|| JournalError::NoSuchRun(run.to_owned()))
+    }
+
+    /// Why the records of a run are not to be relied on; none where they are whole. Who has ended
+    /// writes no more: of a closed run the last record is missed like any other.
+    pub(crate) fn damage(&self, run: &str) -> Option<String> {
+        let closed = || refuse_if_closed(&self.database.lock(), run).is_err();
+        match Journal::open(self, run) {
+            Err(error) => Some(error.to_string()),
+            Ok((journal, ..)) => journal.notice().filter(|_| closed()).map(str::to_owned),
+        }
     }
 
     /// Everything that runs of this installation issued and reported, newest run first.
@@ -123,7 +157,8 @@ impl State {
         roles: &[String],
     ) -> Result<Vec<(String, String)>, JournalError> {
         let connection = self.database.lock();
-        // A restore has no old one in hand: it repeats what its contain said.
+        // A restore has no old one in hand: it repeats what its contain said. A verify that got no
+        // answer has seen nothing either.
         let mut select = connection.prepare_cached(
             "SELECT run.run, run.roles, one.value ->> '$.id', one.value ->> '$.old.fingerprint',
                     coalesce(one.value ->> '$.old.verdict' IN ('alive', 'dying')
@@ -131,6 +166,7 @@ impl State {
                            AND one.value ->> '$.old.revoke' <> 'accepted', FALSE)
              FROM run, json_each(run.report, '$.credentials') AS one
              WHERE run.report IS NOT NULL AND json_valid(run.report) AND run.mode <> 'restore'
+               AND NOT (run.mode = 'verify' AND one.value ->> '$.old.verdict' = 'unproven')
                AND one.value ->> '$.old.fingerprint' IS NOT NULL
              ORDER BY run.rowid DESC",
         )?;

@@ -85,7 +85,7 @@ fn what_was_delivered_is_held_no_more() {
 
 /// One record of the only run is no longer what was written.
 fn damaged(host: &Host) -> String {
-    let journal = rusqlite::Connection::open(host.path("state/rotate/journal.sqlite")).unwrap();
+    let journal = host.journal();
     let changed = "UPDATE record SET json = json || ' ' WHERE n = 3";
     assert_eq!(journal.execute(changed, []).unwrap(), 1);
     journal.query_row("SELECT run FROM run", [], |row| row.get(0)).unwrap()

@@ -138,6 +138,11 @@ impl Host {
         self.command(arguments).spawn().unwrap()
     }
 
+    /// The journal's own file.
+    pub(crate) fn journal(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path("state/rotate/journal.sqlite")).unwrap()
+    }
+
     pub(crate) fn rotate(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.start(arguments))
     }

@@ -16,3 +16,4 @@ mod roles;
 mod runs;
 mod shell;
 mod strangers;
+mod verified;

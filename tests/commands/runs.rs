@@ -181,3 +181,42 @@ fn each_role_over_time() {
 fn narrow(text: &str) -> String {
     regex::Regex::new(" {2,}").unwrap().replace_all(text, "  ").into_owned()
 }
+
+/// One record is no longer what was written, or the last one is missing.
+#[test]
+fn a_closed_run_whose_journal_is_damaged_is_not_taken_at_its_word() {
+    for (change, where_) in [
+        ("UPDATE record SET json = json || ' ' WHERE n = 3", "breaks at record 3"),
+        ("DELETE FROM record WHERE n = LAST", "had more records"),
+        ("UPDATE record SET hash = x'00' WHERE n = LAST", "was damaged"),
+    ] {
+        let host = Host::new();
+        assert_eq!(host.report(&["--role", "calendar"])["exit_code"], 3);
+        host.report(&["--role", "rooms"]);
+        let newest = &host.rotate(&["runs", "--format", "json"]).json()[0];
+        let run = newest["run"].as_str().unwrap();
+        let last = format!("(SELECT max(n) FROM record WHERE run = '{run}')");
+        let of_run = format!("{} AND run = '{run}'", change.replace("LAST", &last));
+        assert_eq!(host.journal().execute(&of_run, []).unwrap(), 1);
+
+        let listed = host.rotate(&["runs"]);
+        assert_eq!(listed.code, 1, "{}", listed.stdout);
+        for told in [&listed.stdout, &listed.stderr] {
+            assert!(told.lines().any(|line| line.contains(where_)), "{told}");
+        }
+        assert!(listed.stdout.contains("exit code 3"), "the other run: {}", listed.stdout);
+        let [of_rooms, of_calendar] = <[_; 2]>::try_from(
+            host.rotate(&["runs", "--format", "json"]).json().as_array().unwrap().clone(),
+        )
+        .unwrap();
+        assert!(of_rooms["damaged"].as_str().unwrap().contains(where_), "{of_rooms:#}");
+        assert_eq!((&of_rooms["exit_code"], &of_rooms["dead"]), (&json!(1), &json!(0)));
+        assert_eq!((&of_calendar["damaged"], &of_calendar["dead"]), (&json!(null), &json!(1)));
+
+        let report = host.report(&["report"]);
+        assert!(report["failed"].as_str().unwrap().contains(where_), "{report:#}");
+        assert_eq!((&report["exit_code"], &report["run"]), (&json!(1), &json!(run)));
+        let page = host.rotate(&["report", run]);
+        assert!(page.stdout.contains("unproved") && page.code == 1, "{}", page.stdout);
+    }
+}

@@ -1,6 +1,6 @@
 //! Restore and verify: runs that go on from an earlier one.
 
-use rotate::engine::call::{SecretId, Time, Verb};
+use rotate::engine::call::{SecretId, Time, Told, Verb};
 use rotate::engine::leftover::Leftover;
 use rotate::engine::plan::{Earlier, KnownSide, Options, Plan};
 use rotate::engine::report::{NewState, Report, Verdict};
@@ -300,6 +300,57 @@ fn a_verify_that_gets_no_answer_does_not_say_what_it_has_not_seen() {
     let mut verify = verifying(sim);
     let report = verify.finish();
     assert_eq!((verify.verdict("a"), report.exit_code), (Verdict::Unproven, 3));
+}
+
+/// A contain whose revocation has two steps: the first ends the old one, the second is told to wait
+/// for ever.
+fn half_revoked(wait_ms: Option<u64>) -> (Sim, Bench) {
+    let bench =
+        Bench::with(&["key"]).options(|options| options.wait_ms = wait_ms).can("key", |can| {
+            for way in can.verbs.get_mut(&Verb::Revoke).unwrap() {
+                way.steps.push(way.steps[0].clone());
+            }
+        });
+    let mut sim = Sim::contain(&bench);
+    sim.server.manners.half_revokes = true;
+    sim.finish();
+    (sim, bench)
+}
+
+const HALF: &str = "finish the revocation of mail/a, of which a step was left: no answer in time";
+
+#[test]
+fn a_step_that_is_told_to_wait_to_the_end_is_left_for_a_person() {
+    let (sim, bench) = half_revoked(None);
+    let report = sim.report();
+    assert_eq!((sim.verdict("a"), left(&report)), (Verdict::Dead, vec![HALF]), "{}", sim.told());
+    assert_eq!(report.exit_code, 3);
+    let (sim, bench) = later(sim, bench);
+    let mut restore = Sim::with(sim.server, bench.restore().unwrap());
+    assert_eq!(left(&restore.finish()), [HALF]);
+}
+
+#[test]
+fn a_run_that_is_left_between_two_steps_of_a_revocation_leaves_the_second_for_a_person() {
+    let (sim, _) = half_revoked(Some(5_000));
+    assert_eq!(left(&sim.report())[0], "revoke the old mail/a");
+    let mut verify = verifying(sim);
+    let report = verify.finish();
+    assert_eq!((verify.verdict("a"), left(&report)), (Verdict::Dead, vec![HALF]));
+}
+
+/// No probe sees it, so a person's word ends it.
+#[test]
+fn a_step_that_a_person_did_is_left_no_more() {
+    let (sim, _) = half_revoked(None);
+    let mut verify = verifying(sim);
+    let subject = verify.subject("a");
+    verify.start();
+    verify.tell(Told::HandDone(subject));
+    let report = verify.finish();
+    assert_eq!((verify.verdict("a"), left(&report)), (Verdict::Dead, vec![]));
+    let mut again = verifying(verify);
+    assert_eq!(left(&again.finish()), Vec::<&str>::new());
 }
 
 /// A contain that finds what an interrupted run had issued and put nowhere.

@@ -55,6 +55,8 @@ pub(crate) struct Manners {
     pub(crate) lose_revokes: u32,
     /// Every call is told to wait so long, until then.
     pub(crate) throttles: Option<(Time, Option<u64>)>,
+    /// A revocation is told to wait after its first step, for ever.
+    pub(crate) half_revokes: bool,
     /// A new key is listed only after so long.
     pub(crate) list_lag: u64,
     /// At most so many keys.
@@ -284,6 +286,9 @@ impl Server {
             && self.now < until
         {
             return (latency, Answer::Fault(Fault::Throttled(wait)));
+        }
+        if self.manners.half_revokes && verb == Verb::Revoke && request.at.step > 0 {
+            return (latency, Answer::Fault(Fault::Throttled(None)));
         }
         let hangs = self.hanging_provider.as_ref() == Some(&request.at.provider);
         if hangs || self.manners.hangs.contains(&verb) {

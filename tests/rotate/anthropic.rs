@@ -108,6 +108,14 @@ fn a_key_that_was_stopped_and_not_archived_is_left_to_a_person() {
     ");
     assert!(!bench.fake.is_alive(&bench.old.secret));
     assert_eq!(bench.fake.status(&bench.old.handle), "inactive");
+
+    // No probe sees it: a verify names it again, and a person's word ends it.
+    let (run, left) = (outcome.run(), &outcome.report["credentials"][0]["todo"]);
+    let verified = bench.host.rotate(&["verify", &run]);
+    assert_eq!((verified.code, &verified.report["credentials"][0]["todo"]), (Some(3), left));
+    assert_eq!(bench.host.rotate(&["report", &run]).code, Some(3));
+    assert_eq!(bench.host.rotate(&["done", &run, "mail-agent/model"]).code, Some(0));
+    assert_eq!(bench.host.rotate(&["report", &run]).code, Some(0));
 }
 
 #[test]

@@ -111,13 +111,17 @@ impl Machine {
             let way = scene.ways(verb).get(usize::from(way));
             way.is_some_and(|way| usize::from(step) + 1 >= way.steps.len())
         };
-        let done = matches!(answer, Answer::Done | Answer::Took(_) | Answer::Gone);
+        let gone = matches!(answer, Answer::Gone);
+        let done = gone || matches!(answer, Answer::Done | Answer::Took(_));
         match (purpose, answer) {
             (Purpose::Revoke { way, step }, _)
                 if done && last(Verb::Revoke, *way, *step) && self.revoke != Revoke::Accepted =>
             {
                 self.revoked_way = Some(*way);
                 self.accept_revocation(scene);
+                if !gone {
+                    self.half_revoked = None;
+                }
             }
             (Purpose::Evict { way, step }, _) if done && last(Verb::Evict, *way, *step) => {
                 self.evict = Try::Done;

@@ -41,6 +41,8 @@ impl Machine {
         }
         machine.last_accepted = earlier.last_accepted;
         machine.revoke = earlier.revoke.unwrap_or_default();
+        machine.done_by_hand = earlier.done_by_hand;
+        machine.half_revoked.clone_from(&earlier.half_revoked);
         machine.revoked = earlier.revoked_at.map(|wall| (Time(0), wall));
         if let Some(new) = earlier.new.as_ref().filter(|new| !new.secrets.is_empty()) {
             machine.new = side(new);

@@ -72,6 +72,17 @@ impl Machine {
         if self.deliver == Try::Flying {
             return Flow::Wait;
         }
+        // Once it was tried, what became of the others no longer keeps it from its places.
+        if self.steps.failures == 0 {
+            match scene.may_be_written() {
+                Ok(true) => {}
+                Ok(false) => return Flow::Wait,
+                Err(because) => {
+                    self.stop_before_revoke(&scene.planned.phases, because);
+                    return Flow::Next;
+                }
+            }
+        }
         if scene.journal_lost {
             self.deliver = Try::Failed(Reason::NotRecorded.into());
             return Flow::Next;

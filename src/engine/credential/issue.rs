@@ -51,6 +51,14 @@ impl Machine {
         if self.issue.sent {
             return Flow::Wait;
         }
+        // Nothing is made, and nobody asked, for what could not be put to use.
+        if !self.issue.begun()
+            && self.issued == Issued::No
+            && let Err(because) = scene.may_be_written()
+        {
+            self.stop_before_revoke(&scene.planned.phases, because);
+            return Flow::Next;
+        }
         if self.issued == Issued::Looking {
             return self.look_for_issued(scene, wants);
         }

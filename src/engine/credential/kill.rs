@@ -47,6 +47,9 @@ impl Machine {
         if scene.now >= end {
             self.revoke = self.unfinished();
             self.revoke_why = self.steps.why.clone();
+            if self.steps.step > 0 {
+                self.half_revoked = Some(self.steps.left_why());
+            }
             return Flow::Next;
         }
         self.wake_by(end);
@@ -99,13 +102,13 @@ impl Machine {
         if !scene.comes_before_revoke(Phase::Deliver) {
             return None;
         }
-        let broken = scene.around.group_broken || scene.leaves_grants_behind();
-        let broken = broken.then_some(NotSafe::GroupNotReplaced);
-        if let Some(because) = self.not_safe_to_revoke(scene).or(broken) {
+        let broken = scene.around.group_broken.then_some(NotSafe::GroupNotReplaced);
+        let switched = scene.is_switched();
+        if let Some(because) = self.not_safe_to_revoke(scene).or(broken).or(switched.err()) {
             self.stop_before_revoke(&scene.planned.phases, because);
             return Some(Flow::Next);
         }
-        scene.around.group_pending.then_some(Flow::Wait)
+        (scene.around.group_pending || switched == Ok(false)).then_some(Flow::Wait)
     }
 
     /// Why a rehearsal must not revoke the old one yet.
@@ -164,8 +167,7 @@ impl Machine {
         let end = self.patience(scene, self.steps.failures);
         let stopped = scene.stopping && !self.steps.sent && self.steps.failures > 0;
         if scene.now >= end || stopped {
-            let why = self.steps.why.clone().unwrap_or_else(|| Reason::Timeout.into());
-            return Walk::Exhausted(why);
+            return Walk::Exhausted(self.steps.left_why());
         }
         self.wake_by(end);
         self.walk(scene, wants, verb, Lane::Kill)

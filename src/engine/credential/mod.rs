@@ -27,7 +27,9 @@ use outcome::liveness;
 pub(in crate::engine) use outcome::{Layers, liveness as seen, text};
 pub(in crate::engine) use purpose::{Purpose, Standing};
 
-use super::call::{Holding, Identity, NotPlaced, Placed, SecretId, Time, Values, Wall, Why};
+use super::call::{
+    Holding, Identity, NotPlaced, Placed, Reason, SecretId, Time, Values, Wall, Why,
+};
 use super::plan::Phase;
 use super::proof::Proof;
 use super::report::{NewState, Revoke};
@@ -129,6 +131,11 @@ impl Steps {
     /// A call has left, whatever became of it.
     pub(in crate::engine) fn begun(&self) -> bool {
         self.sent || self.lost || self.step > 0
+    }
+
+    /// Why it is left unfinished: who is told to wait for all of its time gets no answer in it.
+    pub(in crate::engine) fn left_why(&self) -> Why {
+        self.why.clone().unwrap_or_else(|| Reason::Timeout.into())
     }
 
     /// A call is in line, or one has left.

@@ -326,6 +326,13 @@ fn revocation(planned: &Planned, machine: &Machine) -> Revoke {
     }
 }
 
+/// Why the way of its revocation was left after some of its steps, whose work a probe may not see.
+pub(super) fn half_revoked(planned: &Planned, machine: &Machine) -> Option<Why> {
+    let revokes = planned.phases.get(usize::from(machine.at)) == Some(&Phase::Revoke);
+    let left = machine.closed && revokes && machine.steps.step > 0;
+    machine.half_revoked.clone().or_else(|| left.then(|| machine.steps.left_why()))
+}
+
 fn evicts(can: &KindCapability) -> bool {
     can.verbs.contains_key(&Verb::Evict)
 }

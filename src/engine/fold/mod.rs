@@ -80,6 +80,8 @@ impl Run {
                     last_accepted: machine.last_accepted,
                     revoked_at: machine.revoked.map(|(_, wall)| wall),
                     revoke: Some(machine.revoke),
+                    done_by_hand: machine.done_by_hand,
+                    half_revoked: credential::half_revoked(planned, machine),
                     delivered: planned.deliver
                         && planned.withheld.is_empty()
                         && machine.deliver == Try::Done,

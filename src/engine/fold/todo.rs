@@ -11,8 +11,26 @@ use super::super::report::{
 };
 use super::super::run::Run;
 use super::super::scene::lists_labels;
-use super::credential::not_delivered;
+use super::credential::{half_revoked, not_delivered};
 use super::words::{Listed, in_words};
+
+/// What a person is asked to do about an old one begins with one of these.
+const TO_END: [&str; 2] = ["revoke the old", "finish the revocation of"];
+
+impl CredentialReport {
+    /// Takes what a verify saw of the old one later, and what is left to do about that. What saw
+    /// nothing leaves what was known.
+    pub(crate) fn see_again(&mut self, later: &Self) {
+        let said = |of: &Self| of.old.verdict != Verdict::Unproven;
+        if said(self) && !said(later) {
+            return;
+        }
+        let ends = |todo: &Todo| TO_END.iter().any(|words| todo.what.starts_with(words));
+        self.old = later.old.clone();
+        self.todo.retain(|todo| !ends(todo));
+        self.todo.splice(0..0, later.todo.iter().filter(|todo| ends(todo)).cloned());
+    }
+}
 
 impl Run {
     /// What belongs to no one credential.
@@ -244,10 +262,10 @@ fn to_revoke(
     }
     if !ended && (machine.revoke != Revoke::Accepted || said == Verdict::Alive) {
         let wider = wider_way(planned, kind, machine).unwrap_or_default();
-        return Some(format!("revoke the old {id}{wider}"));
+        return Some(format!("{} {id}{wider}", TO_END[0]));
     }
-    let why = in_words(machine.half_revoked.as_ref()?);
-    Some(format!("finish the revocation of {id}, of which a step was left: {why}"))
+    let why = in_words(&half_revoked(planned, machine)?);
+    Some(format!("{} {id}, of which a step was left: {why}", TO_END[1]))
 }
 
 /// What a person has to make.

@@ -91,7 +91,12 @@ impl Plan {
     pub fn verify(earlier: &Self, facts: &BTreeMap<String, Earlier>, options: &Options) -> Self {
         let mut plan = earlier.clone();
         plan.mode = Mode::Verify;
-        plan.of = Some(Origin { run: earlier.run.clone(), mode: earlier.mode });
+        // A verify of a verify looks at what the run beneath it left.
+        plan.of = earlier
+            .of
+            .clone()
+            .filter(|_| earlier.mode == Mode::Verify)
+            .or_else(|| Some(Origin { run: earlier.run.clone(), mode: earlier.mode }));
         plan.run.clone_from(&options.run);
         plan.label = format!("rotate-{}-{}", options.installation, options.run);
         plan.wait_ms = options.wait_ms;

@@ -1,8 +1,10 @@
 //! What a rehearsal refuses before it touches anything.
 
-use super::super::call::Verb;
-use super::super::plan::{Options, Plan, PlanError};
-use crate::inventory::Inventory;
+use std::collections::BTreeSet;
+
+use super::super::call::{Subject, Verb};
+use super::super::plan::{Options, Plan, PlanError, Planned};
+use crate::inventory::{Credential, Inventory};
 
 impl Plan {
     /// A role that is out of service, and whatever could not be replaced without a gap.
@@ -28,7 +30,11 @@ impl Plan {
                 return refuse(&role.name, "the role is contained or disabled", hint);
             }
         }
-        for planned in &self.credentials {
+        for (client, planned) in (0..).map(Subject).zip(&self.credentials) {
+            if let Some(left) = self.left_behind(inventory, client, planned) {
+                let because = format!("{left}, which was granted to it, is not of this rehearsal");
+                return refuse(&planned.id, &because, "name its role too, or use --only");
+            }
             if !planned.deliver {
                 let hint = "restore the role that owns it first, or use --only";
                 return refuse(&planned.id, "its owner is contained or disabled", hint);
@@ -52,5 +58,24 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// What was granted to a client that gets another id, and would stay the old one's.
+    fn left_behind(
+        &self,
+        inventory: &Inventory,
+        client: Subject,
+        planned: &Planned,
+    ) -> Option<String> {
+        if !self.gets_another_id(client) {
+            return None;
+        }
+        let granted = inventory.roles.values().flat_map(|role| {
+            let its = |one: &&Credential| one.client.as_deref() == Some(&planned.id);
+            let id = |one: &Credential| format!("{}/{}", role.name, one.name);
+            role.credentials.iter().filter(its).map(id)
+        });
+        let of_run: BTreeSet<&str> = self.credentials.iter().map(|one| one.id.as_str()).collect();
+        granted.into_iter().find(|id| !of_run.contains(id.as_str()))
     }
 }

@@ -138,6 +138,7 @@ impl Run {
         let dies = is_to_revoke(machine, planned);
         let broken = machine.stopped_before_revoke.is_some();
         let leader = planned.leader;
+        let client = self.plan.replaced_client(planned);
         // One that a person's stop has closed is not through: a resume brings it here.
         let arrived = machine.ready_to_sweep || (machine.closed && !self.stopping);
         let Some(counts) = self.tally.each.get_mut(index) else { return };
@@ -182,8 +183,21 @@ impl Run {
             }
         }
         self.dirty.extend(self.lists.followers(changed).iter().copied());
+        if let Some(client) = client {
+            self.wake_switched(client);
+        }
         if arrived {
             self.arrived(changed);
+        }
+    }
+
+    /// A rehearsal switches a client and what is granted to it together.
+    fn wake_switched(&mut self, client: Subject) {
+        if self.plan.mode == Mode::Rehearse
+            && let Some(counts) = self.tally.each.get(client.0 as usize)
+        {
+            self.dirty.insert(client);
+            self.dirty.extend(counts.users.iter().copied());
         }
     }
 }

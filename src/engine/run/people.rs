@@ -83,10 +83,11 @@ impl Run {
     pub(super) fn hand_done(&mut self, subject: Subject) {
         let (now, wall) = (self.now, self.wall);
         let Some(planned) = self.plan.credentials.get(subject.0 as usize) else { return };
-        let Some(at) = planned.phases.iter().position(|phase| *phase == Phase::ProveOld) else {
-            return;
-        };
+        let at = planned.phases.iter().position(|phase| *phase == Phase::ProveOld);
         let Some(machine) = self.machines.get_mut(subject.0 as usize) else { return };
+        // No probe sees what was left of it: a person's word is all there is.
+        machine.half_revoked = None;
+        let Some(at) = at else { return };
         machine.done_by_hand = true;
         machine.stopped_before_revoke = None;
         machine.revoke = Revoke::Accepted;
