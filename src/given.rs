@@ -83,10 +83,13 @@ fn all(text: &str, catalog: &Catalog) -> Vec<Given> {
     let mut all: Vec<Given> = Vec::new();
     for (line, content) in (1..).zip(text.lines()) {
         let content = content.trim();
-        if content.is_empty() || content.starts_with('#') {
-            continue;
-        }
-        for value in values(content, catalog) {
+        // A comment is no secret, and may hold one.
+        let values = match content {
+            "" => continue,
+            _ if content.starts_with('#') => shaped(content, catalog),
+            _ => values(content, catalog),
+        };
+        for value in values {
             if all.iter().any(|known| *known.value == value) {
                 continue;
             }
@@ -102,12 +105,17 @@ fn values<'a>(line: &'a str, catalog: &Catalog) -> Vec<&'a str> {
     let assigned = assigned(line);
     for whole in [Some(line), assigned].into_iter().flatten() {
         if !catalog.identify(whole).is_empty() {
-            return vec![whole];
+            // A sentence may hold nothing else, and its full stop has the shape, too.
+            let stopped = |value: &&str| whole.trim_end_matches('.') == *value;
+            return vec![shaped(whole, catalog).into_iter().find(stopped).unwrap_or(whole)];
         }
     }
-    let found: Vec<&str> =
-        catalog.find(line).into_iter().filter_map(|(span, ..)| line.get(span)).collect();
+    let found = shaped(line, catalog);
     if found.is_empty() { vec![assigned.unwrap_or(line)] } else { found }
+}
+
+fn shaped<'a>(line: &'a str, catalog: &Catalog) -> Vec<&'a str> {
+    catalog.find(line).into_iter().filter_map(|(span, ..)| line.get(span)).collect()
 }
 
 /// The value of `KEY=value`, its quotes taken off.

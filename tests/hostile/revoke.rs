@@ -144,3 +144,23 @@ fn a_provider_whose_address_an_inventory_gives_is_named() {
     assert!(ran.stdout.contains("only an inventory can say where acme is"), "{}", ran.stdout);
     assert_eq!(bench.acme.seen(), [""; 0]);
 }
+
+#[test]
+fn any_text_is_searched_for_what_has_a_known_shape() {
+    let (bench, arguments) = bench();
+    let file = bench.read("providers/acme.toml");
+    let shape = "^acme_[A-Za-z0-9]{32}$";
+    assert!(file.contains(shape));
+    bench.write("providers/acme.toml", &file.replace(shape, "^acme_[A-Za-z0-9.]{32,300}$"));
+    let keys: Vec<_> = ["a", "b", "c"].iter().map(|name| bench.acme.seed(name).secret).collect();
+    let stdin = format!(
+        "# OLD_TOKEN={}\n# nothing\nThe leaked token is {}.\n{}.\n{{\"content\":\"$ cat\\n{}\\n\"}}\n",
+        keys[0], keys[1], keys[2], bench.mail.secret
+    );
+    let ran = bench.fed(&stdin, &words(&arguments, &["--format", "json"]));
+    let report = ran.report();
+    assert_eq!(report["credentials"].as_array().unwrap().len(), 4, "{report:#}");
+    for key in keys.iter().chain([&bench.mail.secret]) {
+        assert!(!bench.acme.is_alive(key), "{report:#}");
+    }
+}

@@ -23,6 +23,13 @@ const LONGEST: u64 = 8 * 1024;
 /// fill the memory.
 const OPTIONAL: u32 = 4 * 1024;
 
+/// What stands for one character in JSON, in a URL or on a terminal, and ends with a letter or a
+/// digit that belongs to no value behind it. An escaped `%` is an escape, too.
+const ESCAPE: &str = concat!(
+    r"\\[abefnrtv0]|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}",
+    r"|%(?:25)*[0-9A-Fa-f]{2}|\[[0-9;]*m"
+);
+
 /// A checked, anchored regular expression.
 #[derive(Debug)]
 pub(crate) struct Shape {
@@ -84,7 +91,7 @@ impl Shape {
     }
 
     pub(crate) fn matches(&self, value: &str) -> bool {
-        self.pattern.matches(value) && self.checksum.is_none_or(|checksum| checksum.holds(value))
+        self.pattern.matches(value) && self.has_checksum(value)
     }
 
     /// Where values of this shape stand in a text: none begins or ends within a word, and none has
@@ -94,7 +101,7 @@ impl Shape {
             let bare = unanchored(&self.hir).to_string();
             // What a key is made of: a shape that ends in the middle of it is another's.
             let edge = "[^A-Za-z0-9_-]";
-            regex::Regex::new(&format!("(?:^|{edge})({bare})(?:$|{edge})")).ok()
+            regex::Regex::new(&format!("(?:^|{edge}|{ESCAPE})({bare})(?:$|{edge})")).ok()
         });
         let mut found = Vec::new();
         let Some(within) = within else { return found };
@@ -105,11 +112,23 @@ impl Shape {
                 break;
             }
             at = value.end();
-            if self.checksum.is_none_or(|checksum| checksum.holds(value.as_str())) {
-                found.push(value.range());
+            let value = value.start()..value.start() + self.without_stop(value.as_str()).len();
+            if text.get(value.clone()).is_some_and(|it| self.has_checksum(it)) {
+                found.push(value);
             }
         }
         found
+    }
+
+    /// A value without the full stops of the sentence that it ends, where it has the shape without
+    /// them. `-` and `_` stay: no sentence ends with one, and one random value in thirty does.
+    fn without_stop<'v>(&self, value: &'v str) -> &'v str {
+        let bare = value.trim_end_matches('.');
+        if bare.len() < value.len() && self.matches(bare) { bare } else { value }
+    }
+
+    fn has_checksum(&self, value: &str) -> bool {
+        self.checksum.is_none_or(|checksum| checksum.holds(value))
     }
 
     /// Names of its groups.
@@ -293,6 +312,18 @@ mod tests {
     }
 
     #[test]
+    fn the_full_stop_of_a_sentence_is_no_part_of_a_value() {
+        let shape = Shape::anchored("^tok-[a-z0-9_.-]{4,12}$").unwrap();
+        let found = |text: &str| -> Vec<String> {
+            shape.find(text).into_iter().map(|span| text[span].to_owned()).collect()
+        };
+        assert_eq!(found("It was tok-abc1."), ["tok-abc1"]);
+        assert_eq!(found("It was tok-abc1... And tok-a.b2."), ["tok-abc1", "tok-a.b2"]);
+        assert_eq!(found("tok-abc- tok-abc_"), ["tok-abc-", "tok-abc_"]);
+        assert_eq!(found("tok-abc."), ["tok-abc."], "it is too short without");
+    }
+
+    #[test]
     fn values_are_found_in_a_text_whole_and_never_within_a_word() {
         let shape = Shape::anchored("^(acme_[a-z0-9]{4,6}|acme_[a-z0-9]{4}-x)$").unwrap();
         let found = |text: &str| -> Vec<String> {
@@ -304,7 +335,20 @@ mod tests {
         assert_eq!(found("?key=acme_ab12&x=1"), ["acme_ab12"]);
         assert_eq!(found("éacme_ab12é"), ["acme_ab12"]);
         assert_eq!(found("(acme_ab12-x)"), ["acme_ab12-x"], "the longer one of the two");
-        for text in ["", "xacme_ab12", "acme_ab12_", "acme_ab12345678", "-acme_ab12", "acme_a"] {
+        for escape in ["\\n", "\\t", "\\u000a", "\\\\n", "\\x0A", "%20", "%250a", "\\u001b[1;31m"] {
+            let text = format!("a{escape}acme_ab12{escape}acme_cd34{escape}");
+            assert_eq!(found(&text), ["acme_ab12", "acme_cd34"], "{text}");
+        }
+        for text in [
+            "",
+            "xacme_ab12",
+            "nacme_ab12",
+            "\\nxacme_ab12",
+            "acme_ab12_",
+            "acme_ab12345678",
+            "-acme_ab12",
+            "acme_a",
+        ] {
             assert_eq!(found(text), [""; 0], "{text}");
         }
     }
