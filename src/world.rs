@@ -394,7 +394,7 @@ impl LiveWorld {
     async fn scan(&self, sought: Sought, vault: &Vault) -> Result<Answer, Fault> {
         let (root, identify) = (self.evidence.root.clone(), Arc::clone(&self.identify));
         let scanned = search(sought, root, identify, &self.fingerprints, vault).await;
-        scanned.map(Answer::Scanned).map_err(Fault::Refused)
+        scanned.map(|(scanned, _)| Answer::Scanned(scanned)).map_err(Fault::Refused)
     }
 
     async fn preserve(&self, role: RoleIndex, globs: &[String]) -> Result<Answer, Fault> {
@@ -425,7 +425,7 @@ pub(crate) async fn search(
     identify: Identify,
     fingerprints: &FingerprintKey,
     vault: &Vault,
-) -> Result<Scanned, Why> {
+) -> Result<(Scanned, BTreeSet<String>), Why> {
     let scan = tokio::time::timeout(SCAN_LIMIT, store::scan(sought, root, identify)).await;
     let seen = scan.unwrap_or_else(|_| Err(Reason::Timeout.into()))?;
     let unlisted = seen.found.into_iter().filter(|found| !vault.holds(&found.value)).map(|found| {
@@ -438,7 +438,8 @@ pub(crate) async fn search(
         Unlisted { place: found.place, provider, kind, fingerprint }
     });
     let unlisted = unlisted.collect();
-    Ok(Scanned { unlisted, other_keys: seen.other_keys, gaps: seen.gaps })
+    let scanned = Scanned { unlisted, other_keys: seen.other_keys, gaps: seen.gaps };
+    Ok((scanned, seen.crowded))
 }
 
 /// Nothing is there, which is not the same as not knowing what is.

@@ -110,7 +110,7 @@ pub(crate) async fn prepare(
     };
     let mut plan = make(&inventory, &resolved.capabilities, named, &options)
         .map_err(|error| no_plan_with(&error, &history))?;
-    unlisted::without_successors(&mut plan, &taken);
+    unlisted::without_successors(&mut plan, taken);
     history.taken_into(&mut plan);
     if intent.mode == Mode::Rehearse {
         refuse_unwritable(&plan, &stores).await?;

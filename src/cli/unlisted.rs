@@ -20,12 +20,23 @@ use crate::world;
 pub(crate) struct Looked {
     role: String,
     pub(crate) found: Vec<Unlisted>,
+    /// Places whose line holds several values.
+    crowded: BTreeSet<String>,
     /// Why nothing was found out.
     pub(crate) failed: Option<String>,
 }
 
-/// Looks where a dry run lists it, or where it is to be taken in; what was found, and the ids of
-/// the entries made of it.
+/// What became of what was found.
+#[derive(Default)]
+pub(crate) struct Taken {
+    /// Ids of the entries made of it.
+    ids: BTreeSet<String>,
+    /// What stays where it is, and why.
+    left: Vec<String>,
+}
+
+/// Looks where a dry run lists it, or where it is to be taken in; what was found, and the entries
+/// made of it.
 pub(crate) async fn before(
     inventory: &mut Inventory,
     intent: &Intent,
@@ -33,14 +44,14 @@ pub(crate) async fn before(
     places: &Places,
     resolved: &Resolved,
     state: &State,
-) -> (Vec<Looked>, BTreeSet<String>) {
+) -> (Vec<Looked>, Taken) {
     if !intent.mode.contains() || !(dry_run || intent.include_unlisted) {
-        return (Vec::new(), BTreeSet::new());
+        return (Vec::new(), Taken::default());
     }
     let looked = look(inventory, &intent.roles, places, resolved, state).await;
     let taken = match intent.include_unlisted {
         true => take_in(inventory, &looked, &resolved.capabilities),
-        false => BTreeSet::new(),
+        false => Taken::default(),
     };
     (looked, taken)
 }
@@ -56,16 +67,16 @@ async fn look(
     let fingerprints = state.fingerprints();
     let (named, identify) = (named(inventory), Arc::new(resolved.identify()));
     for role in roles.iter().filter_map(|name| inventory.roles.get(name)) {
-        let Search { files, home } = Search::of(role);
+        let Search { files, home } = Search::of(inventory, role);
         let sought = Sought { files, home, named: named.clone() };
         let (root, identify) = (places.root.clone(), Arc::clone(&identify) as Identify);
         let seen = world::search(sought, root, identify, &fingerprints, &Default::default()).await;
         let role = role.name.clone();
         all.push(match seen {
-            Ok(seen) => Looked { role, found: seen.unlisted, failed: None },
+            Ok((seen, crowded)) => Looked { role, found: seen.unlisted, crowded, failed: None },
             Err(why) => {
                 let failed = Some(crate::engine::in_words(&why));
-                Looked { role, found: Vec::new(), failed }
+                Looked { role, found: Vec::new(), crowded: BTreeSet::new(), failed }
             }
         });
     }
@@ -77,19 +88,23 @@ fn named(inventory: &Inventory) -> Vec<SecretRef> {
     places.cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Makes entries of what can be identified and read where it lies; the ids of those.
-fn take_in(
-    inventory: &mut Inventory,
-    looked: &[Looked],
-    capabilities: &Capabilities,
-) -> BTreeSet<String> {
-    let mut taken = BTreeSet::new();
-    for Looked { role: name, found, .. } in looked {
+/// Makes entries of what can be identified and read where it lies; the rest stays unlisted.
+fn take_in(inventory: &mut Inventory, looked: &[Looked], capabilities: &Capabilities) -> Taken {
+    let mut taken = Taken::default();
+    for Looked { role: name, found, crowded, .. } in looked {
         for one in found {
-            let Some(credential) = entry(inventory, name, one, capabilities) else { continue };
+            let entry = match crowded.contains(&one.place) {
+                true => Err("its line holds several values".to_owned()),
+                false => entry(inventory, name, one, capabilities),
+            };
             let Some(role) = inventory.roles.get_mut(name) else { continue };
-            taken.insert(format!("{name}/{}", credential.name));
-            role.credentials.push(credential);
+            match entry {
+                Ok(credential) => {
+                    taken.ids.insert(format!("{name}/{}", credential.name));
+                    role.credentials.push(credential);
+                }
+                Err(why) => taken.left.push(format!("{}: not taken in: {why}", one.place)),
+            }
         }
     }
     taken
@@ -100,26 +115,34 @@ fn entry(
     role: &str,
     one: &Unlisted,
     capabilities: &Capabilities,
-) -> Option<Credential> {
-    let (file, kind) = (one.provider.as_deref()?, one.kind.clone()?);
-    let place: SecretRef = one.place.parse().ok()?;
-    place.vet().ok()?;
-    let role = inventory.roles.get(role)?;
-    // Where the vendor has no address of its own, the one the inventory gives; several would be a
-    // guess of whose it is.
-    let mut here = capabilities.providers.values().filter(|it| it.file == file && !it.base_missing);
-    let listed = role.credentials.iter().find(|it| {
-        let of = capabilities.providers.get(&it.provider);
-        of.is_some_and(|of| of.file == file) && it.kind.as_ref() == Some(&kind)
-    });
-    let provider = match (listed, here.next(), here.next()) {
-        (Some(listed), ..) => listed.provider.clone(),
-        (None, Some(only), None) => only.id.clone(),
-        _ => return None,
+) -> Result<Credential, String> {
+    let (Some(file), Some(kind)) = (one.provider.as_deref(), one.kind.clone()) else {
+        return Err("several kinds have its shape".to_owned());
     };
+    let place = one.place.parse().ok().filter(|place: &SecretRef| place.vet().is_ok());
+    let (Some(place), Some(role)) = (place, inventory.roles.get(role)) else {
+        return Err("no reference can name its place".to_owned());
+    };
+    // Whose it is where a file stands for several servers, its shape does not tell: a guess would
+    // show it to a stranger.
+    let here: Vec<&str> = capabilities
+        .providers
+        .values()
+        .filter(|it| it.file == file && !it.base_missing)
+        .map(|it| it.id.as_str())
+        .collect();
+    let provider = match here.as_slice() {
+        [only] => (*only).to_owned(),
+        [] => return Err(format!("no provider says where {file} is")),
+        several => return Err(format!("it could be of any of: {}", several.join(", "))),
+    };
+    let listed = role
+        .credentials
+        .iter()
+        .find(|it| it.provider == provider && it.kind.as_ref() == Some(&kind));
     let number = role.credentials.len() + 1;
     let alike = listed.cloned().unwrap_or_default();
-    Some(Credential {
+    Ok(Credential {
         name: format!("unlisted-{number}"),
         provider,
         kind: Some(kind),
@@ -133,9 +156,11 @@ fn entry(
     })
 }
 
-/// What nobody listed is ended and not replaced: nobody knows who would use the new one.
-pub(crate) fn without_successors(plan: &mut Plan, taken: &BTreeSet<String>) {
-    for planned in plan.credentials.iter_mut().filter(|it| taken.contains(&it.id)) {
+/// What nobody listed is ended and not replaced: nobody knows who would use the new one. Why the
+/// rest of it is left is a warning.
+pub(crate) fn without_successors(plan: &mut Plan, taken: Taken) {
+    plan.warnings.extend(taken.left);
+    for planned in plan.credentials.iter_mut().filter(|it| taken.ids.contains(&it.id)) {
         if planned.phases.contains(&Phase::Revoke) {
             planned.phases.retain(|phase| {
                 !matches!(phase, Phase::Issue | Phase::Roll | Phase::Finish)

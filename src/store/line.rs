@@ -24,7 +24,7 @@ const WAY_MAX: u64 = 1 << 30;
 /// one.
 ///
 /// # Errors
-/// [`Reason::Unreadable`], with a word: `bad-reference`, `not-regular`, `too-large`, `not-text`,
+/// [`Reason::Unreadable`], with a word: `bad-reference`, `not-regular`, `too-large`,
 /// `ambiguous`; [`Reason::Empty`] with `no-such-line` or `no-known-shape`.
 pub(super) fn read(path: &Path, number: &str, shapes: &Shapes) -> Result<Secret, Why> {
     let unreadable = |word| because(Reason::Unreadable, word);
@@ -34,9 +34,9 @@ pub(super) fn read(path: &Path, number: &str, shapes: &Shapes) -> Result<Secret,
         return Err(unreadable("not-regular"));
     }
     let line = nth(file, number)?;
-    let text = std::str::from_utf8(&line).map_err(|_| unreadable("not-text"))?;
+    let text = text(&line);
     let mut values: Vec<&str> =
-        shapes(text).into_iter().filter_map(|span| text.get(span)).collect();
+        shapes(text.as_str()).into_iter().filter_map(|span| text.get(span)).collect();
     values.sort_unstable();
     values.dedup();
     match values.as_slice() {
@@ -44,6 +44,17 @@ pub(super) fn read(path: &Path, number: &str, shapes: &Shapes) -> Result<Secret,
         [value] => Ok(Secret::new(value.as_bytes().to_vec())),
         _ => Err(unreadable("ambiguous")),
     }
+}
+
+/// A line as text of the same length: what is no UTF-8 stands as blanks. One such byte in a log
+/// hides no value beside it.
+pub(super) fn text(line: &[u8]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(line.len()));
+    for chunk in line.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| ' '));
+    }
+    text
 }
 
 fn nth(file: File, number: u64) -> Result<Zeroizing<Vec<u8>>, Why> {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::atomic::open;
 use super::path::resolve;
-use super::{because, content, dotenv};
+use super::{because, content, dotenv, line};
 use crate::engine::call::{Reason, Why};
 use crate::inventory::SecretRef;
 use crate::secret::Secret;
@@ -56,6 +57,8 @@ pub(crate) struct Seen {
     pub(crate) other_keys: Vec<String>,
     /// What was not looked through, and why.
     pub(crate) gaps: Vec<String>,
+    /// Lines that hold several values: a reference to one means none of them.
+    pub(crate) crowded: BTreeSet<String>,
 }
 
 /// A value that no entry names.
@@ -85,7 +88,9 @@ pub(crate) async fn scan(
             root: root.as_deref(),
             identify: &identify,
             named: BTreeSet::new(),
+            unread: BTreeSet::new(),
             values: BTreeSet::new(),
+            binaries: None,
             left: ALL_MAX,
             done: BTreeSet::new(),
             seen: Seen::default(),
@@ -95,6 +100,7 @@ pub(crate) async fn scan(
         if let Some(home) = &sought.home {
             scan.home(home);
         }
+        scan.tell_binaries();
         scan.seen
     });
     scanned.await.map_err(|_| because(Reason::Unreadable, "crashed"))
@@ -103,10 +109,14 @@ pub(crate) async fn scan(
 struct Scan<'a> {
     root: Option<&'a Path>,
     identify: &'a Identify,
-    /// Places that entries name, as they are written.
+    /// Places that entries name, as they are written, without their parts.
     named: BTreeSet<String>,
+    /// Those of them, named whole, whose value could not be read: all that stands there is theirs.
+    unread: BTreeSet<String>,
     /// What stands there: SHA-256, so that ten thousand are no longer looked through than one.
     values: BTreeSet<[u8; 32]>,
+    /// The first binary file, and how many there were.
+    binaries: Option<(String, usize)>,
     /// Bytes that may still be read.
     left: u64,
     /// Files that were looked through, by the file itself.
@@ -125,6 +135,10 @@ impl Scan<'_> {
                 "file" | "dotenv" | "json" => {
                     by_path.entry(&place.path).or_default().push(place);
                 }
+                "line" => {
+                    let value = self.on_line(place);
+                    self.held(place, value);
+                }
                 "env" if !place.path.contains(['=', '\0']) => {
                     let value = std::env::var_os(&place.path);
                     let value = value.map(|it| Secret::new(it.into_encoded_bytes()));
@@ -134,11 +148,33 @@ impl Scan<'_> {
             }
         }
         for (path, places) in by_path {
-            let Ok(real) = resolve(path, self.root, Reason::Unreadable) else { continue };
-            let Ok(bytes) = read(&real.real) else { continue };
-            let values = places.into_iter().filter_map(|at| content::get(&bytes, at).ok()?);
-            self.values.extend(values.map(|value| digest(&value)));
+            let real = resolve(path, self.root, Reason::Unreadable).ok();
+            let bytes = real.and_then(|real| read(&real.real).ok());
+            for at in places {
+                let value = bytes.as_ref().and_then(|bytes| content::get(bytes, at).ok()?);
+                self.held(at, value);
+            }
         }
+    }
+
+    fn held(&mut self, place: &SecretRef, value: Option<Secret>) {
+        match value {
+            Some(value) => {
+                self.values.insert(digest(&value));
+            }
+            None if place.part.is_none() => {
+                self.unread.insert(place.to_string());
+            }
+            None => {}
+        }
+    }
+
+    fn on_line(&self, place: &SecretRef) -> Option<Secret> {
+        let real = resolve(&place.path, self.root, Reason::Unreadable).ok()?.real;
+        let identify = Arc::clone(self.identify);
+        let spans = move |text: &str| identify(text).into_iter().map(|(span, ..)| span).collect();
+        let shapes: line::Shapes = Arc::new(spans);
+        line::read(&real, place.fragment.as_deref()?, &shapes).ok()
     }
 
     /// The files that entries name: their other keys are told too.
@@ -197,6 +233,8 @@ impl Scan<'_> {
         let Ok(top) = resolve(home, self.root, Reason::Unreadable) else {
             return self.gap(home, "not found");
         };
+        let device = |path: &Path| path.symlink_metadata().ok().map(|known| known.dev());
+        let here = device(&top.real);
         let walk = WalkDir::new(&top.real).follow_links(false).same_file_system(true);
         let mut count = 0;
         for entry in walk.sort_by_file_name() {
@@ -204,6 +242,12 @@ impl Scan<'_> {
                 self.gap(home, "a folder in it cannot be read");
                 continue;
             };
+            let below = entry.path().strip_prefix(&top.real).unwrap_or(entry.path());
+            let path = Path::new(home).join(below).display().to_string();
+            // It is named, and not entered.
+            if entry.file_type().is_dir() && device(entry.path()) != here {
+                self.gap(&path, "it is on another file system");
+            }
             if !entry.file_type().is_file() || self.done.contains(entry.path()) {
                 continue;
             }
@@ -211,8 +255,6 @@ impl Scan<'_> {
             if count > FILES_MAX || self.left == 0 {
                 return self.gap(home, "it holds more than is looked through");
             }
-            let below = entry.path().strip_prefix(&top.real).unwrap_or(entry.path());
-            let path = Path::new(home).join(below).display().to_string();
             let Some(bytes) = self.bytes(entry.path(), &path) else { continue };
             let name = entry.file_name().to_string_lossy();
             let as_dotenv = name.starts_with(".env") || name.ends_with(".env");
@@ -237,29 +279,49 @@ impl Scan<'_> {
     fn look(&mut self, bytes: &[u8], path: &str, as_dotenv: bool) {
         // A zero byte stands in no text; programs and pictures are full of them.
         if bytes.iter().take(8192).any(|byte| *byte == 0) {
+            match &mut self.binaries {
+                Some((_, all)) => *all += 1,
+                none => *none = Some((path.to_owned(), 1)),
+            }
             return;
         }
         let keys = if as_dotenv { dotenv::keys(bytes) } else { Vec::new() };
+        let last: BTreeMap<&str, usize> =
+            keys.iter().map(|(key, raw)| (key.as_str(), raw.start)).collect();
         let mut start = 0;
         for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
             let from = start;
             start += line.len();
-            let Ok(text) = std::str::from_utf8(line) else { continue };
+            let blanked;
+            let text = match std::str::from_utf8(line) {
+                Ok(text) => text,
+                Err(_) => {
+                    blanked = line::text(line);
+                    blanked.as_str()
+                }
+            };
+            let of_line = format!("line:{path}#{number}");
+            let mut on_line = BTreeSet::new();
             for (span, provider, kind) in (self.identify)(text) {
                 let Some(value) = text.get(span.clone()) else { continue };
-                let at = from + span.start;
-                let key = keys.iter().find(|(_, raw)| raw.contains(&at));
+                on_line.insert(value);
+                let at = from + span.start..from + span.end;
+                let key = whole(bytes, &keys, &at);
+                let key = key.filter(|(key, raw)| last.get(key) == Some(&raw.start));
                 let place = match key {
                     Some((key, _)) => format!("dotenv:{path}#{key}"),
-                    None => format!("line:{path}#{number}"),
+                    None => of_line.clone(),
                 };
                 self.tell(place, Secret::new(value.as_bytes().to_vec()), (provider, kind));
+            }
+            if on_line.len() > 1 {
+                self.seen.crowded.insert(self.masked(&of_line));
             }
         }
     }
 
     fn tell(&mut self, place: String, value: Secret, kind: (String, String)) {
-        if self.named.contains(&place) || self.values.contains(&digest(&value)) {
+        if self.unread.contains(&place) || self.values.contains(&digest(&value)) {
             return;
         }
         let place = self.masked(&place);
@@ -282,6 +344,15 @@ impl Scan<'_> {
             plain.replace_range(span, "...");
         }
         plain
+    }
+
+    /// A home may hold thousands of pictures: one warning for all of them.
+    fn tell_binaries(&mut self) {
+        match self.binaries.take() {
+            None => {}
+            Some((only, 1)) => self.gap(&only, "it is binary"),
+            Some((first, all)) => self.gap(&first, &format!("one of {all} binary files")),
+        }
     }
 
     fn gap(&mut self, path: &str, why: &str) {
@@ -308,6 +379,19 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     let most = u64::try_from(room).unwrap_or(FILE_MAX).saturating_sub(64);
     file.take(most).read_to_end(&mut bytes).map_err(|_| "it cannot be read")?;
     Ok(bytes)
+}
+
+/// The key whose value is exactly what stands there, quotes apart, and where it stands.
+fn whole<'k>(
+    bytes: &[u8],
+    keys: &'k [(String, Range<usize>)],
+    at: &Range<usize>,
+) -> Option<(&'k str, &'k Range<usize>)> {
+    let next = keys.partition_point(|(_, raw)| raw.start <= at.start);
+    let (key, raw) = keys.get(next.checked_sub(1)?)?;
+    let quoted = matches!(bytes.get(raw.start), Some(b'"' | b'\'' | b'`'))
+        && (raw.start + 1, raw.end) == (at.start, at.end + 1);
+    (raw == at || quoted).then_some((key, raw))
 }
 
 fn digest(value: &Secret) -> [u8; 32] {

@@ -6,8 +6,8 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use serde_json::Value;
 
-use crate::acme::Key;
-use crate::bench::Bench;
+use crate::acme::{Acme, Key};
+use crate::bench::{Bench, INVENTORY};
 
 const CONTAIN: &[&str] = &["--role", "mail-agent", "--format", "json"];
 
@@ -75,6 +75,7 @@ fn a_home_cannot_lead_or_hold_anybody() {
     assert_eq!(places(&report).len(), 2, "{report:#}");
     let warnings = report["warnings"].to_string();
     assert!(warnings.contains("agent/huge: it is longer than 8 MiB"), "{warnings}");
+    assert!(warnings.contains("agent/program: it is binary"), "{warnings}");
     assert!(!ran.stdout.contains(&outside.secret));
 }
 
@@ -150,4 +151,130 @@ fn what_was_left_out_is_told_as_that_alone() {
     let told = report["credentials"][0]["todo"][0]["what"].as_str().unwrap();
     assert!(told.starts_with("mail-agent/mail was left out"), "{told}");
     assert_eq!(places(&report), [""; 0]);
+}
+
+/// The places without the folder, in order.
+fn sorted(bench: &Bench, report: &Value) -> Vec<String> {
+    let folder = format!("{}/", bench.folder().display());
+    let mut all: Vec<_> = places(report).iter().map(|it| it.replace(&folder, "")).collect();
+    all.sort_unstable();
+    all
+}
+
+/// A home that holds what its entries name, and nothing else.
+fn home() -> Bench {
+    let owner =
+        "owner = \"support@example.com\"\n\n[[role.mail-agent.credential]]\nname     = \"mail\"";
+    let platform = "platform = { name = \"openclaw\", home = \"DIR/agent\" }\n";
+    Bench::with(owner, &format!("{platform}{owner}"))
+}
+
+#[test]
+fn an_escape_hides_nothing_behind_it() {
+    let bench = home();
+    let [json, url, terminal] = ["json", "url", "terminal"].map(|name| bench.acme.seed(name));
+    let lines = format!(
+        "{{\"role\":\"tool\",\"content\":\"$ cat token.txt\\n{}\\n\"}}\nGET /?q=%20{}%20\n\
+         \u{1b}[1;31m{}\u{1b}[0m\n",
+        json.secret, url.secret, terminal.secret
+    );
+    bench.write("agent/session.jsonl", &lines);
+    let ran = bench.rotate(CONTAIN);
+    let expected = [1, 2, 3].map(|line| format!("line:agent/session.jsonl#{line}"));
+    assert_eq!(sorted(&bench, &ran.report()), expected);
+    assert_eq!(ran.code, Some(3));
+    let ran = bench.rotate(&[CONTAIN, &["--include-unlisted"]].concat());
+    assert_eq!(places(&ran.report()), [""; 0]);
+    assert!([json, url, terminal].iter().all(|key| !bench.acme.is_alive(&key.secret)));
+}
+
+#[test]
+fn what_stands_under_a_named_key_is_named_by_its_value_alone() {
+    let bench = Bench::new();
+    let first = bench.acme.seed("first");
+    bench.write("agent/.env", &format!("MAIL={}\n{}", first.secret, bench.read("agent/.env")));
+    let ran = bench.rotate(CONTAIN);
+    assert_eq!(sorted(&bench, &ran.report()), ["line:agent/.env#1"], "the last line counts");
+
+    let bench = Bench::with("agent/.env#MAIL", "agent/.env#CONF::json/a");
+    let beside = bench.acme.seed("beside");
+    let (mail, search) = (&bench.mail.secret, &bench.search.secret);
+    let conf = format!("CONF='{{\"a\":\"{mail}\",\"b\":\"{}\"}}'", beside.secret);
+    bench.write("agent/.env", &format!("{conf}\nSEARCH={search}\n"));
+    let ran = bench.rotate(CONTAIN);
+    assert_eq!(sorted(&bench, &ran.report()), ["line:agent/.env#1"]);
+    assert_eq!(ran.code, Some(3));
+}
+
+#[test]
+fn every_file_that_an_entry_of_the_role_speaks_of_is_looked_through() {
+    let bench = Bench::new();
+    let read = "\"line:DIR/agent/log#1\"\ndeliver  = [\"dotenv:DIR/second.env#MAIL\"]";
+    let inventory = INVENTORY.replace("\"dotenv:DIR/agent/.env#MAIL\"", read);
+    let uses = "[role.mail-agent]\nuses = [\"calendar-agent/events\"]";
+    bench.inventory(&inventory.replace("[role.mail-agent]", uses));
+    let [log, used, second] = ["log", "used", "second"].map(|name| bench.acme.seed(name));
+    bench.write("agent/log", &format!("{}\n{}\n", bench.mail.secret, log.secret));
+    bench.write("agent/.env", &format!("SEARCH={}\n", bench.search.secret));
+    let events = bench.read("calendar/.env");
+    bench.write("calendar/.env", &format!("{events}OTHER={}\n", used.secret));
+    bench.write("second.env", &format!("OTHER={}\n", second.secret));
+    let ran = bench.rotate(CONTAIN);
+    let expected = ["dotenv:calendar/.env#OTHER", "dotenv:second.env#OTHER", "line:agent/log#2"];
+    assert_eq!(sorted(&bench, &ran.report()), expected);
+    assert_eq!(ran.code, Some(3));
+}
+
+#[test]
+fn a_byte_that_is_no_text_hides_no_value_and_binary_files_are_told() {
+    let bench = home();
+    let key = bench.acme.seed("latin");
+    let line = [b"caf\xe9 ", key.secret.as_bytes(), b"\xff\n"].concat();
+    std::fs::write(bench.path("agent/log"), line).unwrap();
+    for name in ["agent/a.png", "agent/b.png", "agent/c.png"] {
+        bench.write(name, "\0PNG");
+    }
+    let ran = bench.rotate(CONTAIN);
+    let report = ran.report();
+    assert_eq!(sorted(&bench, &report), ["line:agent/log#1"]);
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("agent/a.png: one of 3 binary files"), "{warnings}");
+    assert!(!warnings.contains("b.png"), "{warnings}");
+    let ran = bench.rotate(&[CONTAIN, &["--include-unlisted"]].concat());
+    assert_eq!(places(&ran.report()), [""; 0]);
+    assert!(!bench.acme.is_alive(&key.secret), "{}", ran.stdout);
+}
+
+#[test]
+fn what_could_be_of_another_server_is_shown_to_none() {
+    let bench = Bench::new();
+    let other = Acme::start();
+    let theirs = other.seed("theirs");
+    let at = format!("\n[provider.other]\nfile = \"acme\"\nbase = \"{}\"\n", other.base);
+    bench.inventory(&format!("{INVENTORY}{at}"));
+    let env = bench.read("agent/.env");
+    bench.write("agent/.env", &format!("{env}THEIRS={}\n", theirs.secret));
+    let ran = bench.rotate(&[CONTAIN, &["--include-unlisted"]].concat());
+    let report = ran.report();
+    assert_eq!(sorted(&bench, &report), ["dotenv:agent/.env#THEIRS"]);
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("not taken in: it could be of any of: acme, other"), "{warnings}");
+    assert_eq!(report["credentials"].as_array().unwrap().len(), 2, "{report:#}");
+    assert_eq!((ran.code, other.seen().len()), (Some(3), 0));
+    assert!(other.is_alive(&theirs.secret));
+}
+
+#[test]
+fn what_shares_its_line_with_another_stays_listed() {
+    let bench = home();
+    let [one, two, three] = ["one", "two", "three"].map(|name| bench.acme.seed(name));
+    bench.write("agent/min.json", &format!("[\"{}\",\"{}\"]", one.secret, two.secret));
+    bench.write("agent/more", &format!("{} {}", bench.mail.secret, three.secret));
+    let ran = bench.rotate(&[CONTAIN, &["--include-unlisted"]].concat());
+    let report = ran.report();
+    let expected = ["line:agent/min.json#1", "line:agent/min.json#1", "line:agent/more#1"];
+    assert_eq!(sorted(&bench, &report), expected);
+    let warnings = report["warnings"].to_string();
+    assert_eq!(warnings.matches("not taken in: its line holds several").count(), 3, "{warnings}");
+    assert_eq!(ran.code, Some(3));
 }

@@ -248,7 +248,7 @@ impl<'a> Planner<'a> {
             vendor: role.vendor.clone(),
             stop: role.stop.clone().filter(|_| contains),
             evidence: if contains { role.evidence.clone() } else { Vec::new() },
-            search: contains.then(|| Search::of(role)),
+            search: contains.then(|| Search::of(self.inventory, role)),
             upstream: roles::upstream(self.inventory, role, &of_run),
         })
         .collect()
