@@ -315,7 +315,7 @@ impl Places {
 
 fn options(intent: &Intent, state: &State, history: &History, changed: Vec<String>) -> Options {
     Options {
-        run: journal::run_id(),
+        run: intent.run.clone().unwrap_or_else(journal::run_id),
         installation: state.installation(),
         case: intent.case.clone(),
         session: intent.session.clone(),
