@@ -277,6 +277,9 @@ impl Session {
         watch: &Watch,
     ) -> Result<Report, Failure> {
         let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
+        if past.header.mode != Mode::Verify.word() {
+            locking::refuse_open(state, run)?;
+        }
         let context = context(&past.header)?;
         let mut history = History::default();
         history.adopt(&past, true);

@@ -106,6 +106,19 @@ pub(super) fn driver(state: &State, of: &RunSummary) -> Option<Holder> {
     state.driver(&of.run).or_else(|| of.roles.iter().find_map(by_role))
 }
 
+/// Nothing builds on a run that is not over: what it asked a provider for may be unanswered yet, and
+/// what it makes of it stands in its journal alone.
+pub(super) fn refuse_open(state: &State, run: &str) -> Result<(), Failure> {
+    let mut runs = state.runs().map_err(|error| own(&error))?.into_iter();
+    let Some(open) = runs.find(|it| it.run == run && it.closed.is_none()) else { return Ok(()) };
+    Err(match driver(state, &open) {
+        Some(other) => Failure::own(format!("run {run} is held by {}", other.process()))
+            .hint(format!("follow it: rotate report {run}")),
+        None => Failure::input(format!("run {run} ({}) was cut short and is open", open.mode))
+            .hint(format!("go on with it first: rotate resume {run}")),
+    })
+}
+
 /// The plan once more, of what is known by now, without the roles that another run has.
 pub(super) async fn without(
     session: &Session,

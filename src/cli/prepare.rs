@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::args::Only;
 use super::failure::Failure;
+use super::locking;
 use super::progress::Watch;
 use super::session::{Intent, Session};
 use super::terminal::{self, Look};
@@ -100,6 +101,9 @@ pub(crate) async fn prepare(
     };
     let summary = Summary::new(&inventory, intent.roles.iter().map(String::as_str), hosts);
     let history = History::of(state, intent.mode, &intent.roles);
+    if intent.mode == Mode::Restore {
+        refuse_unrestorable(state, &history, &intent.roles)?;
+    }
     let before = listed_before(&history);
     let changed = before.map(|before| inventory::changes(&before, &summary)).unwrap_or_default();
     let options = options(intent, state, &history, changed);
@@ -127,6 +131,30 @@ pub(crate) async fn prepare(
         because: intent.because.clone(),
     };
     Ok(Prepared { plan, context, history, looked, warnings })
+}
+
+/// What is held is told by a run that is over; and what was read from the disk of another host is
+/// in no place of this one.
+fn refuse_unrestorable(state: &State, history: &History, roles: &[String]) -> Result<(), Failure> {
+    for role in roles {
+        let last = state.latest(role, &["contain", "revoke-only", "restore"]);
+        if let Ok(Some(last)) = last {
+            locking::refuse_open(state, &last.run)?;
+        }
+    }
+    for (role, details) in &history.details {
+        let context: Context = serde_json::from_value(details.clone()).unwrap_or_default();
+        let Some(root) = context.root else { continue };
+        let root = root.display();
+        return Err(Failure::input(format!(
+            "{role} was contained under --root {root}; its places are not on this host"
+        ))
+        .hint(format!(
+            "put the new ones in place by hand: rotate escrow open RUN CREDENTIAL; or contain it \
+             anew where its places are, and restore it there: rotate --role {role}"
+        )));
+    }
+    Ok(())
 }
 
 /// What the inventory listed for each role at its own last run; none if no role had one.
