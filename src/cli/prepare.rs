@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::args::Only;
 use super::failure::Failure;
 use super::locking;
+use super::pasted::veiled;
 use super::progress::Watch;
 use super::session::{Intent, Session};
 use super::terminal::{self, Look};
@@ -89,7 +90,7 @@ pub(crate) async fn prepare(
     resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     let named = &intent.roles;
-    let intent = &with_all_roles(&inventory, intent)?;
+    let intent = &with_all_roles(&inventory, intent, resolved.catalog())?;
     // Vars may be references; they are public, and a plan holds them as values.
     stores.read_vars(&mut inventory).await;
 
@@ -113,7 +114,7 @@ pub(crate) async fn prepare(
         Mode::Restore | Mode::Verify => Plan::restore,
     };
     let mut plan = make(&inventory, &resolved.capabilities, named, &options)
-        .map_err(|error| no_plan_with(&error, &history))?;
+        .map_err(|error| no_plan_with(&error, &history, resolved.catalog()))?;
     unlisted::without_successors(&mut plan, &taken);
     history.taken_into(&mut plan);
     if intent.mode == Mode::Rehearse {
@@ -172,14 +173,18 @@ fn listed_before(history: &History) -> Option<Summary> {
 }
 
 /// The same intent, of every role that it comes to.
-fn with_all_roles(inventory: &Inventory, intent: &Intent) -> Result<Intent, Failure> {
+fn with_all_roles(
+    inventory: &Inventory,
+    intent: &Intent,
+    catalog: &Catalog,
+) -> Result<Intent, Failure> {
     let options = Options {
         through: intent.through.clone(),
         with_delegates: intent.with_delegates,
         ..Options::default()
     };
     let roles = Plan::roles_of(inventory, &intent.roles, &options);
-    Ok(Intent { roles: roles.map_err(|error| no_plan(&error))?, ..intent.clone() })
+    Ok(Intent { roles: roles.map_err(|error| no_plan(&error, catalog))?, ..intent.clone() })
 }
 
 fn read_inventory(path: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -370,8 +375,8 @@ fn only(only: &Only) -> String {
     }
 }
 
-fn no_plan(error: &PlanError) -> Failure {
-    let failure = Failure::input(error.to_string());
+fn no_plan(error: &PlanError, catalog: &Catalog) -> Failure {
+    let failure = Failure::input(veiled(&error.to_string(), catalog));
     match error {
         PlanError::UnknownRole { .. } => {
             failure.hint("write the role as the inventory does: [role.NAME]")
@@ -386,13 +391,13 @@ fn no_plan(error: &PlanError) -> Failure {
 }
 
 /// Where a run cannot be read, nobody knows what it holds.
-fn no_plan_with(error: &PlanError, history: &History) -> Failure {
+fn no_plan_with(error: &PlanError, history: &History, catalog: &Catalog) -> Failure {
     match (error, history.unread.first_key_value()) {
         (PlanError::NothingHeld { role }, Some((run, why))) => {
             Failure::own(format!("what is held for {role} cannot be told: {why}"))
                 .hint(format!("look at what it reported, then contain anew: rotate report {run}"))
         }
-        _ => no_plan(error),
+        _ => no_plan(error, catalog),
     }
 }
 
