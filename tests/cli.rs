@@ -397,3 +397,26 @@ fn what_may_be_a_pasted_secret_is_not_repeated() {
         assert!(printed.ends_with("[exit 2]"), "{transcript}");
     }
 }
+
+/// An option that takes a few words, a duration or an instant repeats the slip, and no secret.
+#[test]
+fn a_secret_in_the_place_of_an_option_s_value_is_not_repeated() {
+    let secret = format!("acme_{}", "canary4f".repeat(4));
+    let dry = format!("--dry-run={secret}");
+    let mut all = vec![
+        vec!["schema", &secret],
+        vec!["completions", &secret],
+        vec!["--role", "mail-agent", &dry],
+    ];
+    for option in ["--since", "--wait", "--format", "--consent", "--max-blast"] {
+        all.push(vec!["--role", "mail-agent", option, &secret]);
+    }
+    for arguments in all {
+        let transcript = rotate(&arguments);
+        let (_, printed) = transcript.split_once('\n').unwrap();
+        assert!(!printed.contains("canary"), "{transcript}");
+        assert!(printed.contains("'...'") && printed.ends_with("[exit 2]"), "{transcript}");
+    }
+    let slip = rotate(&["--role", "mail-agent", "--wait", "90"]);
+    assert!(slip.contains("'90'"), "{slip}");
+}

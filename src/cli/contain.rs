@@ -98,6 +98,7 @@ impl Contain {
             max_blast: self.max_blast,
             wait: self.pace.wait,
             root: self.root,
+            run: None,
         }
     }
 }

@@ -115,16 +115,25 @@ impl Session {
         let mode = prepared.plan.mode;
         let holder = Holder::here(&prepared.plan.run, mode.word(), began);
         let roles: Vec<String> = prepared.plan.roles.iter().map(|role| role.name.clone()).collect();
-        let _locks = match locking::lock(&state, mode, &roles, &holder).await? {
-            Locked::Ours { locks, taken_over, elsewhere } => {
-                // It went on until it let go: what it made since is in its journal now.
-                if taken_over || !elsewhere.is_empty() {
-                    let plan = prepared.plan;
-                    prepared = locking::without(self, &plan, elsewhere, &intent, &state).await?;
+        let mut followed = false;
+        let _locks = loop {
+            match locking::lock(&state, mode, &roles, &holder).await? {
+                Locked::Ours { locks, taken_over, elsewhere } => {
+                    // It went on until it let go: what it made since is in its journal now.
+                    if followed || taken_over || !elsewhere.is_empty() {
+                        let plan = prepared.plan;
+                        prepared =
+                            locking::without(self, &plan, elsewhere, &intent, &state).await?;
+                    }
+                    break locks;
                 }
-                locks
+                Locked::Others(held) => {
+                    if let Some(report) = locking::follow(&state, &held, &prepared).await? {
+                        return Ok(report);
+                    }
+                    followed = true;
+                }
             }
-            Locked::Followed(report) => return Ok(*report),
         };
         self.begin(state, prepared, None, told, watch).await
     }
@@ -268,6 +277,9 @@ impl Session {
         watch: &Watch,
     ) -> Result<Report, Failure> {
         let past = Past::read(state, run).ok_or_else(|| unreadable(state, run))?;
+        if past.header.mode != Mode::Verify.word() {
+            locking::refuse_open(state, run)?;
+        }
         let context = context(&past.header)?;
         let mut history = History::default();
         history.adopt(&past, true);
@@ -366,7 +378,7 @@ fn plan(header: &Header) -> Result<Plan, Failure> {
     header.plan().map_err(|_| other_release(&header.run))
 }
 
-fn context(header: &Header) -> Result<Context, Failure> {
+pub(super) fn context(header: &Header) -> Result<Context, Failure> {
     serde_json::from_value(header.details.clone()).map_err(|_| other_release(&header.run))
 }
 

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use super::failure::Failure;
-use super::line::{own, parsed, wall};
+use super::line::{context, own, parsed, wall};
 use super::prepare::{Prepared, prepare};
 use super::session::{Intent, Session};
 use super::terminal;
 use crate::engine::call::Wall;
-use crate::engine::plan::{Elsewhere, Plan};
+use crate::engine::plan::{Elsewhere, Phase, Plan, Planned};
 use crate::engine::report::{Mode, Report};
-use crate::journal::{Holder, LockError, RoleLock, RunLock, RunLockError, RunSummary, State};
+use crate::journal::{
+    Holder, Journal, LockError, RoleLock, RunLock, RunLockError, RunSummary, State,
+};
 
 /// A rehearsal that holds the role is asked this often whether it has let go.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -35,11 +37,11 @@ pub(super) enum Locked {
         /// Roles that another contain has: the rest does not wait for it.
         elsewhere: Vec<Elsewhere>,
     },
-    /// Another contain has every one of them; this is what the first of those reported.
-    Followed(Box<Report>),
+    /// Other contains have every one of them: each role, and who has it.
+    Others(Vec<(String, Holder)>),
 }
 
-/// Takes every role, from a rehearsal too; follows another contain.
+/// Takes every role, from a rehearsal too, and from no other contain.
 pub(super) async fn lock(
     state: &State,
     mode: Mode,
@@ -76,11 +78,9 @@ pub(super) async fn lock(
             Err(LockError::Unusable { .. }) => {}
         }
     }
-    if let Some((role, other)) = held.first()
-        && held.len() == roles.len()
-    {
-        terminal::say(&format!("role {role} is held by {other}; following it"));
-        return Ok(Locked::Followed(Box::new(follow(state, role, other).await?)));
+    if !held.is_empty() && held.len() == roles.len() {
+        let others = held.into_iter().map(|(role, other)| (role.clone(), *other));
+        return Ok(Locked::Others(others.collect()));
     }
     for (role, other) in &held {
         terminal::say(&format!("role {role} is held by {other}; the rest is contained without it"));
@@ -106,7 +106,20 @@ pub(super) fn driver(state: &State, of: &RunSummary) -> Option<Holder> {
     state.driver(&of.run).or_else(|| of.roles.iter().find_map(by_role))
 }
 
-/// The plan once more, without the roles that another run has.
+/// Nothing builds on a run that is not over: what it asked a provider for may be unanswered yet, and
+/// what it makes of it stands in its journal alone.
+pub(super) fn refuse_open(state: &State, run: &str) -> Result<(), Failure> {
+    let mut runs = state.runs().map_err(|error| own(&error))?.into_iter();
+    let Some(open) = runs.find(|it| it.run == run && it.closed.is_none()) else { return Ok(()) };
+    Err(match driver(state, &open) {
+        Some(other) => Failure::own(format!("run {run} is held by {}", other.process()))
+            .hint(format!("follow it: rotate report {run}")),
+        None => Failure::input(format!("run {run} ({}) was cut short and is open", open.mode))
+            .hint(format!("go on with it first: rotate resume {run}")),
+    })
+}
+
+/// The plan once more, of what is known by now, without the roles that another run has.
 pub(super) async fn without(
     session: &Session,
     before: &Plan,
@@ -120,6 +133,8 @@ pub(super) async fn without(
         roles: left.map(|role| role.name.clone()).collect(),
         through: Vec::new(),
         with_delegates: false,
+        // The locks name it: who follows this run asks for that journal.
+        run: Some(before.run.clone()),
         ..intent.clone()
     };
     let mut prepared = prepare(session, &intent, state, false).await?;
@@ -156,9 +171,76 @@ async fn take(state: &State, role: &str, holder: &Holder) -> Result<(RoleLock, b
     }
 }
 
-/// Waits until another process has ended its run of this role, and reads what it reported.
-async fn follow(state: &State, role: &str, other: &Holder) -> Result<Report, Failure> {
-    until_over(state, other, |me| state.lock(role, me).is_ok()).await
+/// Waits until the runs that have these roles are over. A single one that did all that is asked for
+/// answers for this run too, by its report. Else there is none, and this one begins: a contain of
+/// what is dead already does no harm, and what nobody had in hand lives.
+pub(super) async fn follow(
+    state: &State,
+    held: &[(String, Holder)],
+    asked: &Prepared,
+) -> Result<Option<Report>, Failure> {
+    for (role, other) in held {
+        terminal::say(&format!("role {role} is held by {other}; following it"));
+    }
+    let over = held.iter().map(|(role, other)| {
+        until_over(state, other, move |me: &Holder| state.lock(role, me).is_ok())
+    });
+    let over = join_all(over).await;
+    let mut ended: Vec<_> = held.iter().map(|(_, other)| other.run.as_str()).zip(over).collect();
+    ended.dedup_by(|one, before| one.0 == before.0);
+    if let [(run, _)] = ended.as_slice()
+        && covers(state, run, asked)
+    {
+        return ended.pop().map(|(_, report)| report).transpose();
+    }
+    for (run, report) in &ended {
+        match report {
+            Ok(report) => terminal::say(&format!(
+                "run {run} ended with exit code {}: rotate report {run}",
+                report.exit_code
+            )),
+            Err(_) => terminal::say(&format!("run {run} ended without a report: it is taken in")),
+        }
+    }
+    terminal::say("no run has done all that is asked for here: it is done now");
+    // It reports before it lets go.
+    for (role, other) in held {
+        let has_it = |it: Holder| it.run == other.run && it.mode != FOLLOWS;
+        while state.holder(role).is_some_and(has_it) {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+    Ok(None)
+}
+
+/// Whether another run did all that is asked for. What cannot be read covers nothing.
+fn covers(state: &State, run: &str, asked: &Prepared) -> bool {
+    let Ok((_, header, _)) = Journal::open(state, run) else { return false };
+    let (Ok(theirs), Ok(context)) = (header.plan(), context(&header)) else { return false };
+    context.root == asked.context.root && does_all_of(&theirs, &asked.plan)
+}
+
+fn does_all_of(theirs: &Plan, asked: &Plan) -> bool {
+    // A plan that only revokes may issue one to go on with, and keeps none.
+    let keeps = |one: &Planned| one.phases.contains(&Phase::Deliver);
+    let serves = |one: &Planned, it: &Planned| {
+        it.id == one.id
+            && it.places == one.places
+            && (keeps(it) || !keeps(one))
+            && (it.deliver || !one.deliver)
+            && (!one.deliver || it.deliver_to == one.deliver_to)
+            && it.ways_left_out.iter().all(|way| one.ways_left_out.contains(way))
+    };
+    // What that run itself had in hand when this plan was made is left over no more.
+    let own = format!("@{}#", theirs.run);
+    let mut credentials = asked.credentials.iter().filter(|one| !one.id.contains(&own));
+    let named = |name: &String| theirs.roles.iter().any(|role| role.name == *name);
+    let told = |id: &String| theirs.left_out.iter().any(|it| it.id == *id);
+    asked.roles.iter().all(|role| named(&role.name))
+        && credentials.all(|one| theirs.credentials.iter().any(|it| serves(one, it)))
+        && asked.left_out.iter().all(|one| told(&one.id))
+        && (theirs.revoke_strangers || !asked.revoke_strangers)
+        && asked.since.is_none_or(|at| theirs.since.is_some_and(|since| since.0 <= at.0))
 }
 
 /// Waits until another process has ended its run, and reads what it reported.

@@ -28,6 +28,7 @@ mod logging;
 mod man;
 mod markdown;
 mod outline;
+mod pasted;
 mod prepare;
 mod progress;
 pub(crate) mod provider_page;
@@ -191,8 +192,14 @@ fn refuse(mut error: clap::Error) -> ExitCode {
         if let Some(ContextValue::String(text)) = error.get(kind)
             && may_be_secret(text)
         {
-            error.insert(kind, ContextValue::String("...".to_owned()));
+            error.insert(kind, ContextValue::String(pasted::VEIL.to_owned()));
         }
+    }
+    if let Some(ContextValue::String(text)) = error.get(ContextKind::InvalidValue)
+        && pasted::is_suspect(text)
+    {
+        let veil = ContextValue::String(pasted::VEIL.to_owned());
+        error.insert(ContextKind::InvalidValue, veil);
     }
     // A closed stdout or stderr has nobody to tell.
     let _ = error.print();

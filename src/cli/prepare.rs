@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 
 use super::args::Only;
 use super::failure::Failure;
+use super::locking;
+use super::pasted::veiled;
 use super::progress::Watch;
 use super::session::{Intent, Session};
 use super::terminal::{self, Look};
@@ -88,7 +90,7 @@ pub(crate) async fn prepare(
     resolved.check(&mut inventory, &text);
     let warnings = tell_problems(&inventory, intent, &path, &text, strict)?;
     let named = &intent.roles;
-    let intent = &with_all_roles(&inventory, intent)?;
+    let intent = &with_all_roles(&inventory, intent, resolved.catalog())?;
     // Vars may be references; they are public, and a plan holds them as values.
     stores.read_vars(&mut inventory).await;
 
@@ -100,6 +102,9 @@ pub(crate) async fn prepare(
     };
     let summary = Summary::new(&inventory, intent.roles.iter().map(String::as_str), hosts);
     let history = History::of(state, intent.mode, &intent.roles);
+    if intent.mode == Mode::Restore {
+        refuse_unrestorable(state, &history, &intent.roles)?;
+    }
     let before = listed_before(&history);
     let changed = before.map(|before| inventory::changes(&before, &summary)).unwrap_or_default();
     let options = options(intent, state, &history, changed);
@@ -109,7 +114,7 @@ pub(crate) async fn prepare(
         Mode::Restore | Mode::Verify => Plan::restore,
     };
     let mut plan = make(&inventory, &resolved.capabilities, named, &options)
-        .map_err(|error| no_plan_with(&error, &history))?;
+        .map_err(|error| no_plan_with(&error, &history, resolved.catalog()))?;
     unlisted::without_successors(&mut plan, taken);
     history.taken_into(&mut plan);
     if intent.mode == Mode::Rehearse {
@@ -129,6 +134,30 @@ pub(crate) async fn prepare(
     Ok(Prepared { plan, context, history, looked, warnings })
 }
 
+/// What is held is told by a run that is over; and what was read from the disk of another host is
+/// in no place of this one.
+fn refuse_unrestorable(state: &State, history: &History, roles: &[String]) -> Result<(), Failure> {
+    for role in roles {
+        let last = state.latest(role, &["contain", "revoke-only", "restore"]);
+        if let Ok(Some(last)) = last {
+            locking::refuse_open(state, &last.run)?;
+        }
+    }
+    for (role, details) in &history.details {
+        let context: Context = serde_json::from_value(details.clone()).unwrap_or_default();
+        let Some(root) = context.root else { continue };
+        let root = root.display();
+        return Err(Failure::input(format!(
+            "{role} was contained under --root {root}; its places are not on this host"
+        ))
+        .hint(format!(
+            "put the new ones in place by hand: rotate escrow open RUN CREDENTIAL; or contain it \
+             anew where its places are, and restore it there: rotate --role {role}"
+        )));
+    }
+    Ok(())
+}
+
 /// What the inventory listed for each role at its own last run; none if no role had one.
 fn listed_before(history: &History) -> Option<Summary> {
     let mut all: Option<Summary> = None;
@@ -144,14 +173,18 @@ fn listed_before(history: &History) -> Option<Summary> {
 }
 
 /// The same intent, of every role that it comes to.
-fn with_all_roles(inventory: &Inventory, intent: &Intent) -> Result<Intent, Failure> {
+fn with_all_roles(
+    inventory: &Inventory,
+    intent: &Intent,
+    catalog: &Catalog,
+) -> Result<Intent, Failure> {
     let options = Options {
         through: intent.through.clone(),
         with_delegates: intent.with_delegates,
         ..Options::default()
     };
     let roles = Plan::roles_of(inventory, &intent.roles, &options);
-    Ok(Intent { roles: roles.map_err(|error| no_plan(&error))?, ..intent.clone() })
+    Ok(Intent { roles: roles.map_err(|error| no_plan(&error, catalog))?, ..intent.clone() })
 }
 
 fn read_inventory(path: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -315,7 +348,7 @@ impl Places {
 
 fn options(intent: &Intent, state: &State, history: &History, changed: Vec<String>) -> Options {
     Options {
-        run: journal::run_id(),
+        run: intent.run.clone().unwrap_or_else(journal::run_id),
         installation: state.installation(),
         case: intent.case.clone(),
         session: intent.session.clone(),
@@ -342,8 +375,8 @@ fn only(only: &Only) -> String {
     }
 }
 
-fn no_plan(error: &PlanError) -> Failure {
-    let failure = Failure::input(error.to_string());
+fn no_plan(error: &PlanError, catalog: &Catalog) -> Failure {
+    let failure = Failure::input(veiled(&error.to_string(), catalog));
     match error {
         PlanError::UnknownRole { .. } => {
             failure.hint("write the role as the inventory does: [role.NAME]")
@@ -358,13 +391,13 @@ fn no_plan(error: &PlanError) -> Failure {
 }
 
 /// Where a run cannot be read, nobody knows what it holds.
-fn no_plan_with(error: &PlanError, history: &History) -> Failure {
+fn no_plan_with(error: &PlanError, history: &History, catalog: &Catalog) -> Failure {
     match (error, history.unread.first_key_value()) {
         (PlanError::NothingHeld { role }, Some((run, why))) => {
             Failure::own(format!("what is held for {role} cannot be told: {why}"))
                 .hint(format!("look at what it reported, then contain anew: rotate report {run}"))
         }
-        _ => no_plan(error),
+        _ => no_plan(error, catalog),
     }
 }
 

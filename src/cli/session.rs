@@ -45,6 +45,8 @@ pub(crate) struct Intent {
     pub(crate) wait: Option<Duration>,
     /// `--root`.
     pub(crate) root: Option<PathBuf>,
+    /// The run's id, where its locks name it already.
+    pub(crate) run: Option<String>,
 }
 
 /// What a command sends along the line.
@@ -107,6 +109,7 @@ impl Intent {
             max_blast: None,
             wait: None,
             root: None,
+            run: None,
         }
     }
 }

@@ -89,11 +89,7 @@ fn a_role_that_another_run_has_keeps_no_other_alive() {
     let host = Host::new();
     host.acme.treat("GET /v1/me", Manners::Late(Duration::from_secs(2)));
     let first = host.start(&["--role", "calendar"]);
-    let begun = Instant::now();
-    while host.alive()[1] {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the first never revoked anything");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until(|| !host.alive()[1]);
     let report = host.report(&["--role", "mail", "--role", "calendar"]);
     assert_eq!(report["roles"], serde_json::json!(["mail"]));
     assert!(!host.alive()[0]);
@@ -101,6 +97,72 @@ fn a_role_that_another_run_has_keeps_no_other_alive() {
     assert!(left.iter().any(|it| it.starts_with("calendar is contained by run")), "{left:?}");
     assert_eq!(report["exit_code"], 3);
     assert_eq!(Ran::of(first).code, 3);
+}
+
+fn until(done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What the first run was not asked for is in nobody's hand: the second one ends it.
+#[test]
+fn who_asks_for_more_than_the_run_that_is_followed_did_gets_it() {
+    let host = Host::new();
+    host.acme.treat("GET /v1/me", Manners::Late(Duration::from_secs(2)));
+    let first = host.start(&["--role", "mail", "--only", "acme/inbox"]);
+    until(|| !host.alive()[0]);
+    let second = host.rotate(&["--role", "mail", "--format", "json"]);
+    assert!(second.stderr.contains("; following it"), "{}", second.stderr);
+    let report = second.json();
+    let ids = each(&report["credentials"], "id");
+    assert_eq!(ids[..2], ["mail/inbox", "rooms/booking"], "{}", second.stderr);
+    assert_eq!(host.alive(), [false, true, false]);
+    assert!(Ran::of(first).stdout.contains("mail/inbox"));
+    // Those of the first are ended, too.
+    let living = host.acme.issued().len();
+    assert_eq!(living, 2, "{report:#}");
+}
+
+/// Each of two others has a role: neither speaks for both.
+#[test]
+fn roles_that_two_others_have_are_both_followed_and_told_by_one_report() {
+    let host = Host::new();
+    // Long enough that both are under way when the third one comes.
+    let inventory = std::fs::read_to_string(host.path("inventory.toml")).unwrap();
+    host.put("inventory.toml", &inventory.replace("\"3s\"", "\"6s\""));
+    host.acme.treat("GET /v1/me", Manners::Late(Duration::from_secs(1)));
+    host.acme.treat_times(1, "DELETE", Manners::Lie);
+    let rooms = host.start(&["--role", "rooms"]);
+    until(|| host.acme.seen().iter().any(|line| line.starts_with("DELETE")));
+    let calendar = host.start(&["--role", "calendar"]);
+    until(|| !host.alive()[1]);
+    host.acme.treat("DELETE", Manners::Lie);
+    let both = host.rotate(&["--role", "calendar", "--role", "rooms", "--format", "json"]);
+    for role in ["calendar", "rooms"] {
+        let follows = format!("role {role} is held by run ");
+        assert!(both.stderr.contains(&follows), "{}", both.stderr);
+    }
+    assert!(host.alive()[2]);
+    let report = both.json();
+    assert_eq!(report["roles"], serde_json::json!(["calendar", "rooms"]));
+    assert_eq!((both.code, &report["exit_code"]), (4, &serde_json::json!(4)), "{}", both.stderr);
+    assert_eq!((Ran::of(calendar).code, Ran::of(rooms).code), (3, 4));
+}
+
+/// A run that issues nothing is no answer to who asks for a new one in its place.
+#[test]
+fn who_asks_for_a_delivery_beside_a_run_that_revokes_only_gets_one() {
+    let host = Host::new();
+    host.acme.treat("GET /v1/me", Manners::Late(Duration::from_secs(2)));
+    let first = host.start(&["--role", "calendar", "--revoke-only"]);
+    until(|| !host.alive()[1]);
+    let report = host.report(&["--role", "calendar", "--deliver"]);
+    assert_eq!(report["credentials"][0]["new"]["state"], "delivered", "{report:#}");
+    assert!(host.acme.is_alive(&host.placed("calendar")));
+    assert!(!Ran::of(first).stdout.contains(report["run"].as_str().unwrap()));
 }
 
 /// A contain of two roles, then of one of them, then of both: what was held in between is ended

@@ -155,6 +155,61 @@ fn a_run_that_was_killed_is_taken_up_and_leaves_no_lock() {
     assert_eq!(names, [".set-up", "calendar.lock"]);
 }
 
+/// What a killed run asked the provider for may be unanswered: nothing is built on it before it was
+/// gone on with.
+#[test]
+fn a_contain_that_was_killed_is_gone_on_with_before_a_restore_or_a_verify() {
+    let host = Host::new();
+    host.acme.treat_times(1, "POST /v1/keys", Manners::AnswerLost);
+    let mut run = host.start(&["--role", "calendar"]);
+    until(|| host.acme.issued().len() == 1);
+    let id =
+        host.rotate(&["runs", "--format", "json"]).json()[0]["run"].as_str().unwrap().to_owned();
+    let restore = ["restore", "--role", "calendar", "--because", "mended"];
+    for arguments in [&restore[..], &["verify", &id]] {
+        let held = host.rotate(arguments);
+        assert_eq!(held.code, 1, "{}", held.stderr);
+        assert!(held.stderr.starts_with(&format!("error: run {id} is held by process ")));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    for arguments in [&restore[..], &["verify"], &["verify", &id]] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(host.rotate(arguments).transcript(&host), @r#"
+            error: run RUN (contain) was cut short and is open
+            hint: go on with it first: rotate resume RUN
+            [exit 2]
+            "#);
+        }
+    }
+    assert_eq!(host.acme.issued().len(), 1, "nothing was made besides");
+    host.report(&["resume", &id]);
+    let restored = host.report(&restore);
+    assert_eq!(restored["credentials"][0]["new"]["state"], "delivered", "{restored:#}");
+    assert!(host.acme.is_alive(&host.placed("calendar")));
+    assert_eq!(host.acme.issued().len(), 1, "the lost one is ended");
+}
+
+/// The disk that a role was contained from is not the disk of whoever restores it.
+#[test]
+fn what_was_contained_under_a_root_is_not_restored_beside_it() {
+    let host = Host::new();
+    let (place, root) = (host.path("calendar.env"), host.path("disk"));
+    let there = root.join(place.strip_prefix("/").unwrap());
+    std::fs::create_dir_all(there.parent().unwrap()).unwrap();
+    std::fs::rename(&place, &there).unwrap();
+    host.report(&["--role", "calendar", "--root", root.to_str().unwrap()]);
+    assert!(!host.alive()[1]);
+    let before = std::fs::read(&there).unwrap();
+    let restore = host.rotate(&["restore", "--role", "calendar", "--because", "mended"]);
+    insta::assert_snapshot!(restore.transcript(&host), @r#"
+    error: calendar was contained under --root DIR/disk; its places are not on this host
+    hint: put the new ones in place by hand: rotate escrow open RUN CREDENTIAL; or contain it anew where its places are, and restore it there: rotate --role calendar
+    [exit 2]
+    "#);
+    assert!(!place.exists() && std::fs::read(&there).unwrap() == before);
+}
+
 fn until(done: impl Fn() -> bool) {
     let begun = Instant::now();
     while !done() {

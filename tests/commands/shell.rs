@@ -36,3 +36,21 @@ fn the_schema_accepts_a_report() {
     let errors: Vec<_> = schema.iter_errors(&report).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{errors:#?}");
 }
+
+/// A secret that was pasted where a name belongs is repeated by no message of ours.
+#[test]
+fn a_secret_in_the_place_of_a_name_is_not_repeated() {
+    let host = Host::new();
+    let secret = &host.keys[0].secret;
+    let only = format!("acme/{secret}");
+    for arguments in [
+        &["--role", secret][..],
+        &["rehearse", "--role", secret],
+        &["--through", secret],
+        &["--role", "mail", "--only", &only],
+    ] {
+        let ran = host.rotate(arguments);
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains("...") && !ran.stderr.contains(&secret[8..]), "{}", ran.stderr);
+    }
+}
