@@ -180,7 +180,7 @@ impl Oauth {
         let query = consent::query(&file.query, values)?;
         let wanted = Wanted { client: &client, person, at, values, query };
         Ok(match wanted.obtain().await? {
-            Ok(granted) => grant::consented(&client, granted, keeps).await,
+            Ok(granted) => grant::consented(granted, keeps),
             Err(failure) => faulty(failure),
         })
     }

@@ -1,6 +1,6 @@
 //! Django's own sessions, over each of its databases. The same lines for all three.
 
-use rotate::engine::call::{Answer, Reason};
+use rotate::engine::call::{Answer, Liveness, Reason};
 use serde_json::{Value, json};
 
 use crate::bench::{BY_HANDLE, BY_SIGN_OUT, BY_STORE, Bench, EVERYWHERE, dead, refusal};
@@ -165,6 +165,19 @@ async fn a_password_that_is_not_taken_signs_nobody_in() {
     let wrong = bench.with_account("mail", "wrong");
     let refused = wrong.issue().await.unwrap_err();
     assert_eq!(refusal(&refused), (Reason::ActorRefused, Some(200), None));
+}
+
+/// A page that does not know the new session yet, or by a marker that does not fit, is for the proof
+/// to wait for: thrown away, the session would live and nobody would know of it.
+#[tokio::test]
+async fn a_session_that_was_signed_in_is_not_thrown_away_where_the_page_does_not_know_it() {
+    let Some(django) = lab::django() else { return };
+    let mut bench = Bench::new("session-cookie", &django.address, &vars());
+    bench.set("marker", "what stands nowhere");
+    let bench = bench.with_account("mail", &Django::password("mail"));
+    let (new, _) = bench.issue().await.unwrap();
+    assert!(matches!(bench.probe(&new).await, Answer::Saw(Liveness::Dead { .. }, _)));
+    assert!(django.is_alive(&format!("sessionid={new}")).await);
 }
 
 #[tokio::test]

@@ -51,6 +51,8 @@ pub(crate) enum Grace {
     For(Duration),
     /// Until the new access token is used once.
     UntilUsed,
+    /// For good: no new one is ever given, and the end of any token ends them all.
+    ForGood,
 }
 
 /// An issuer of one family of tokens.
@@ -132,7 +134,7 @@ impl Issuer {
         let tokens = self.tokens.lock().unwrap();
         let known = tokens.iter().find(|token| token.refresh == refresh && !token.ended);
         known.is_some_and(|token| match (token.spent, self.grace) {
-            (None, _) | (Some(_), Grace::UntilUsed) => true,
+            (None, _) | (Some(_), Grace::UntilUsed | Grace::ForGood) => true,
             (Some(at), Grace::For(grace)) => at.elapsed() < grace,
         })
     }
@@ -160,6 +162,10 @@ async fn token(
         let no = json!({ "error": "invalid_grant" });
         return (StatusCode::BAD_REQUEST, Json(no)).into_response();
     }
+    if matches!(issuer.grace, Grace::ForGood) {
+        let access = random("at_");
+        return Json(json!({ "access_token": access, "token_type": "bearer" })).into_response();
+    }
     let (refresh, access) = issuer.mint();
     for token in issuer.tokens.lock().unwrap().iter_mut().filter(|it| it.refresh == *old) {
         token.spent.get_or_insert_with(Instant::now);
@@ -185,7 +191,8 @@ async fn revoke(
     Form(form): Form<BTreeMap<String, String>>,
 ) -> Response {
     for token in issuer.tokens.lock().unwrap().iter_mut() {
-        token.ended |= token.refresh == form["token"];
+        let family = matches!(issuer.grace, Grace::ForGood);
+        token.ended |= family || token.refresh == form["token"];
     }
     StatusCode::OK.into_response()
 }

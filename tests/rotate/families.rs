@@ -203,3 +203,27 @@ fn a_grace_that_ends_with_the_first_use_is_ended() {
     assert_eq!(outcome.table(), ROLLED);
     assert!(!fake.is_taken(&old.0) && fake.is_taken(&placed(&host).0));
 }
+
+const LIVES_ON: &str = "an access token came that nobody holds, and it lives until it expires";
+
+/// A server that rotates nothing, and ends the whole grant with any token of it. A rehearsal leaves
+/// it as it is, and says that an access token is on its own until it expires.
+#[test]
+fn a_rehearsal_ends_no_grant_that_does_not_roll() {
+    let (fake, host, old) = with_grace(Grace::ForGood);
+    let outcome = host.rotate(&["rehearse", "--role", "mail-agent"]);
+    for said in ["mail-agent/calendar: alive", "left as it is", LIVES_ON] {
+        assert!(outcome.table().contains(said), "{}", outcome.table());
+    }
+    assert!(fake.is_taken(&old.0), "and so it is");
+    assert_eq!(placed(&host), old);
+}
+
+/// A contain ends it: it is not to live on.
+#[test]
+fn a_contain_ends_a_grant_that_does_not_roll() {
+    let (fake, host, old) = with_grace(Grace::ForGood);
+    let outcome = host.rotate(&["--role", "mail-agent"]);
+    assert!(outcome.table().contains(LIVES_ON), "{}", outcome.table());
+    assert!(!fake.is_taken(&old.0));
+}

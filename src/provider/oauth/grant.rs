@@ -16,6 +16,10 @@ use crate::engine::call::{Answer, Fault, Holding, Identity, Liveness, Reason, Va
 use crate::provider::Reply;
 use crate::secret::{Parts, Secret};
 
+/// What a report says of an answer without a refresh token of its own.
+const UNUSABLE: &str =
+    "no new refresh token; an access token came that nobody holds, and it lives until it expires";
+
 /// Looks at a token by introspection. A refresh token is never spent to see whether it lives: a
 /// server that rotates would take that for theft and end the whole family, the new one included.
 ///
@@ -89,7 +93,7 @@ pub(super) async fn roll(client: &Client<'_>, old: &Secret) -> Reply {
     match granted.take_refresh() {
         Some(new) if !new.same(old) => brought(granted, Some(new), &pair()),
         // The server does not rotate: the old one lives on as if nothing had happened.
-        _ => unusable(client, granted).await.into(),
+        _ => unusable(),
     }
 }
 
@@ -115,15 +119,11 @@ pub(super) async fn use_once(issuer: &Issuer<'_>, access: &Secret) -> Result<(),
 }
 
 /// A grant that a person has just made. `keeps` says which token is which part.
-pub(super) async fn consented(
-    client: &Client<'_>,
-    mut granted: Granted,
-    keeps: &BTreeMap<String, Token>,
-) -> Reply {
+pub(super) fn consented(mut granted: Granted, keeps: &BTreeMap<String, Token>) -> Reply {
     let refresh = granted.take_refresh();
     if refresh.is_none() && keeps.values().any(|token| *token == Token::Refresh) {
         // The issuer gives this client no refresh tokens, and a place that holds one needs one.
-        return unusable(client, granted).await.into();
+        return unusable();
     }
     brought(granted, refresh, keeps)
 }
@@ -134,17 +134,12 @@ pub(super) fn own_token(mut granted: Granted) -> Reply {
     brought(granted, refresh, &BTreeMap::from([("secret".to_owned(), Token::Access)]))
 }
 
-/// What was given is of no use here, and is not left alive. Where its end is not certain, something
-/// may live that nobody holds.
-async fn unusable(client: &Client<'_>, mut granted: Granted) -> Answer {
-    let ended = match granted.take_access() {
-        Some(token) => revoke(client, &token, Token::Access).await,
-        None => Answer::Fault(Failure::Odd(200).fault()),
-    };
-    match ended {
-        Answer::Done => Answer::Fault(Fault::Refused(Reason::Unsupported.into())),
-        _ => Answer::Fault(Fault::Unknown(Reason::Unexpected.into())),
-    }
+/// What was given is of no use here, and yet is not ended: at some issuers the end of any token is
+/// the end of all that the person granted the application, and the role's own grant may have to
+/// live on. An access token without a refresh token ends by itself.
+fn unusable() -> Reply {
+    let word = Some(UNUSABLE.to_owned());
+    Answer::Fault(Fault::Refused(Why { word, ..Reason::Unsupported.into() })).into()
 }
 
 /// Each part gets its token. One that no part takes is kept under seal by its own name: revoking

@@ -213,10 +213,12 @@ pub(super) async fn r#in(
     let mut jar = Jar::default();
     // A site without a page there has no token either, and says so to the form.
     let (token, _) = site.fetch_token(path, &mut jar).await.map_err(Failure::before)?;
+    let before = jar.get(cookies.own).map(Secret::duplicate);
     let field = |name, usual| site.word(name).unwrap_or(usual).to_owned();
+    let password_field = field("password_field", "password");
     let mut form: Form = vec![
         (field("user_field", "username"), Zeroizing::new(user.to_owned())),
-        (field("password_field", "password"), text(password)?),
+        (password_field.clone(), text(password)?),
     ];
     if let (Some(name), Some(token)) = (site.word("csrf_field"), &token) {
         form.push((name.to_owned(), text(token)?));
@@ -230,10 +232,24 @@ pub(super) async fn r#in(
         return Err(refused());
     }
     let cookie = jar.get(cookies.own).ok_or_else(refused)?.duplicate();
-    // A form that is shown again is a 200, and sites without users give everybody a session.
+    // A cookie that only this answer brought may be a session that the page knows in a moment, when
+    // its replicas do. Thrown away it would live, and nobody would know of it: its proof decides.
+    let brought = before.is_none_or(|before| !before.same(&cookie));
+    if brought && !asks_again(&answered, path, &password_field) {
+        return Ok(cookie);
+    }
+    // Sites without users give everybody a session.
     match site.receives(&Jar::of(cookies.own, &cookie)).await {
         Ok((Reception::Nobody(..), _)) => Err(refused()),
         _ => Ok(cookie),
+    }
+}
+
+/// Whether a sign-in leads back to itself, or shows its form again, as a 200.
+fn asks_again(answered: &Answered, path: &str, password_field: &str) -> bool {
+    match answered.leads_to() {
+        Some(to) => to.contains(path),
+        None => answered.text().contains(password_field),
     }
 }
 
