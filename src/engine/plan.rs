@@ -279,29 +279,6 @@ pub struct Earlier {
     pub lost: bool,
 }
 
-impl Earlier {
-    /// Takes what a verify saw of the old one later. What saw nothing leaves what was known.
-    pub(crate) fn see_again(&mut self, later: Self) {
-        let said = |of: &Self| of.verdict.as_ref().is_some_and(|(it, _)| *it != Verdict::Unproven);
-        if said(self) && !said(&later) {
-            return;
-        }
-        // Its bytes were forgotten with its death.
-        if let (Some(old), Some(seen)) = (&mut self.old, &later.old)
-            && seen.secrets.is_empty()
-        {
-            old.secrets.clear();
-        }
-        self.accepted_as = later.accepted_as;
-        self.last_accepted = later.last_accepted;
-        self.revoked_at = later.revoked_at;
-        self.revoke = later.revoke;
-        self.done_by_hand = later.done_by_hand;
-        self.half_revoked = later.half_revoked;
-        self.verdict = later.verdict;
-    }
-}
-
 /// A credential as an earlier run knew it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KnownSide {

@@ -1,5 +1,6 @@
 //! The fold over the events: what the run knows, as a report and as facts for a later run.
 
+mod again;
 mod credential;
 mod todo;
 mod words;
