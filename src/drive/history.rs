@@ -191,6 +191,8 @@ impl History {
                 }
                 facts.retain(|id, known| ids.contains(id) && (!practice || known.delivered));
                 told.extend(facts.keys().cloned());
+                // A new run looks at all of that itself.
+                facts.values_mut().for_each(|known| known.left = None);
                 self.adopt_facts(&one.run, facts, mode == Mode::Restore);
             }
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Identity, Placed, RoleIndex, SecretId, Subject, Values, Wall, Why};
 use super::capability::{ByHand, KindCapability, Limits, Radius, Way};
-use super::report::{Mode, Origin, Revoke, Verdict};
+use super::report::{Mode, New, Origin, Revoke, Todo, Verdict};
 use super::scene::names;
 use super::search::Search;
 use super::verdict::Sight;
@@ -277,6 +277,19 @@ pub struct Earlier {
     /// It may have made a new one that nobody holds.
     #[serde(default)]
     pub lost: bool,
+    /// What that run left beside the old one, for a verify to repeat.
+    #[serde(default)]
+    pub left: Option<Left>,
+}
+
+/// What a run said of the new one and left to a person: a verify looks at nothing of it but whether
+/// the new one is accepted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Left {
+    /// The new one.
+    pub new: New,
+    /// What is left to do.
+    pub todo: Vec<Todo>,
 }
 
 /// A credential as an earlier run knew it.

@@ -1,8 +1,8 @@
 //! What a verify saw later of what a run has left.
 
-use super::super::plan::Earlier;
-use super::super::report::{CredentialReport, Todo, Verdict};
-use super::todo::TO_END;
+use super::super::plan::{Earlier, Left};
+use super::super::report::{CredentialReport, NewState, Todo, Verdict};
+use super::todo::{TO_END, TO_ISSUE};
 
 impl Earlier {
     /// Takes what a verify saw of the old one later. What saw nothing leaves what was known.
@@ -40,11 +40,35 @@ impl CredentialReport {
         if said(self) && !said(later) || speak_of_others(prints.0, prints.1) {
             return;
         }
-        let ends = |todo: &Todo| TO_END.iter().any(|words| todo.what.starts_with(words));
         self.old = later.old.clone();
         self.todo.retain(|todo| !ends(todo));
         self.todo.splice(0..0, later.todo.iter().filter(|todo| ends(todo)).cloned());
     }
+
+    /// The new one of a verify: what that cannot look at stays as the run beneath left it. `used`
+    /// says whether it was accepted when it was used, if it was.
+    pub(super) fn go_on_from(&mut self, left: &Left, used: Option<bool>) {
+        let now = std::mem::replace(&mut self.new, left.new.clone());
+        match used {
+            Some(false) => self.new.state = NewState::Unproven,
+            Some(true) if self.new.state == NewState::Unproven => self.new.state = now.state,
+            _ => {}
+        }
+        self.new.identity = self.new.identity.take().or(now.identity);
+    }
+
+    /// What is left to do, from what this report says itself and what the run beneath had left.
+    pub(super) fn goes_on_to_do(&mut self, left: &Left, used: Option<bool>) {
+        let looked_at =
+            |todo: &&Todo| ends(todo) || used.is_some() && todo.what.starts_with(TO_ISSUE);
+        let own = self.todo.iter().filter(looked_at);
+        let todo = own.chain(left.todo.iter().filter(|todo| !looked_at(todo)));
+        self.todo = todo.cloned().collect();
+    }
+}
+
+fn ends(todo: &Todo) -> bool {
+    TO_END.iter().any(|words| todo.what.starts_with(words))
 }
 
 /// Whether two fingerprints are those of two different values. A restore repeats what several runs

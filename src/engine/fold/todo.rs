@@ -17,6 +17,9 @@ use super::words::{Listed, in_words};
 /// What a person is asked to do about an old one begins with one of these.
 pub(super) const TO_END: [&str; 2] = ["revoke the old", "finish the revocation of"];
 
+/// And about a new one with this.
+pub(super) const TO_ISSUE: &str = "issue a new";
+
 impl Run {
     /// What belongs to no one credential.
     pub(super) fn todo(&self) -> Vec<Todo> {
@@ -256,10 +259,10 @@ fn to_revoke(
 /// What a person has to make.
 fn to_issue(id: &str, machine: &Machine, state: NewState) -> Option<String> {
     match state {
-        NewState::NotIssued => Some(format!("issue a new {id}")),
+        NewState::NotIssued => Some(format!("{TO_ISSUE} {id}")),
         // What a lost answer leaves open may be good; what is refused is of no use to anybody.
         NewState::Unproven if matches!(machine.new_used, Some((_, false))) => {
-            Some(format!("issue a new {id}: what was issued is refused"))
+            Some(format!("{TO_ISSUE} {id}: what was issued is refused"))
         }
         _ => None,
     }
