@@ -109,3 +109,31 @@ fn a_run_that_cannot_be_read_keeps_the_mark() {
     assert_eq!(states(&restored), BOTH.map(|id| (id, "delivered")), "{restored:#}");
     assert!(!marked(&host));
 }
+
+/// A second restore has no bytes of the old one any more, and still overwrites nobody's work.
+#[test]
+fn what_a_first_restore_left_to_somebody_else_the_next_leaves_too() {
+    let host = Host::new();
+    let inventory = std::fs::read_to_string(host.path("inventory.toml")).unwrap();
+    let place = "secret   = \"dotenv:DIR/calendar.env#KEY\"\n"
+        .replace("DIR", host.path("").to_str().unwrap().trim_end_matches('/'));
+    let second = place.replace("secret   = ", "deliver  = [").replace("calendar.env", "second.env");
+    let second = second.replace('\n', "]\n");
+    assert!(inventory.contains(&place), "{inventory}");
+    host.put("inventory.toml", &inventory.replace(&place, &format!("{place}{second}")));
+    let old = std::fs::read_to_string(host.path("calendar.env")).unwrap();
+    host.put("second.env", &old);
+    host.report(&["--role", "calendar"]);
+    host.put("second.env", "KEY=somebody else's\n");
+    for _ in 0..2 {
+        let restored = host.report(&RESTORE);
+        assert_eq!(restored["exit_code"], json!(3), "{restored:#}");
+        assert_eq!(host.placed("second"), "somebody else's");
+        assert!(host.acme.is_alive(&host.placed("calendar")));
+    }
+    // The burned one in it may be overwritten, by its fingerprint.
+    host.put("second.env", &old);
+    let restored = host.report(&RESTORE);
+    assert_eq!(restored["exit_code"], json!(0), "{restored:#}");
+    assert_eq!(host.placed("second"), host.placed("calendar"));
+}
