@@ -100,7 +100,7 @@ fn all_delivered(report: &Report) -> bool {
 /// What may be held besides: nobody knows what a run holds that cannot be read.
 fn not_known(state: &State, plan: &Plan) -> Vec<Todo> {
     let roles: Vec<String> = plan.roles.iter().map(|role| role.name.clone()).collect();
-    let unread = History::of(state, Mode::Restore, &roles).unread.into_iter();
+    let unread = History::untold(state, &roles).into_iter();
     let todo = unread.map(|(run, why)| Todo {
         what: format!("{} may hold more, and stays contained: {why}", roles.join(", ")),
         at: None,

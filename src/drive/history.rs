@@ -138,6 +138,15 @@ impl History {
         history
     }
 
+    /// Runs that cannot be read and are the last word on something of these roles, and why. What a
+    /// later run had in hand since is not asked of them.
+    pub(crate) fn untold(state: &State, roles: &[String]) -> BTreeMap<String, String> {
+        let mut history = Self::default();
+        let mut pasts = Pasts { state, read: BTreeMap::new() };
+        history.take_facts(&mut pasts, Mode::Restore, roles);
+        history.unread
+    }
+
     /// Takes what earlier runs left behind into a contain that was planned with these facts, and
     /// says in any plan what is not known.
     pub fn taken_into(&self, plan: &mut Plan) {

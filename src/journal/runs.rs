@@ -231,8 +231,8 @@ impl State {
         Ok(open)
     }
 
-    /// New ones of these roles that lie in no place, as far as reports tell: the newest run that had
-    /// each in hand, and its id there.
+    /// New ones of these roles that lie in no place, as far as reports tell: the newest run that
+    /// had each in hand, and its id there.
     ///
     /// # Errors
     /// What the disk brings.
