@@ -28,6 +28,8 @@ use crate::secret::{FingerprintKey, Parts, Secret};
 use crate::store::{self, Edit, Identify, SecretStore, Sought, Stores};
 use crate::vault::Vault;
 
+mod edits;
+
 /// A local file is read in milliseconds; a place that takes longer hangs on a dead network mount,
 /// and a kill that waits for it is late.
 const READ_LIMIT: Duration = Duration::from_secs(10);
@@ -313,7 +315,7 @@ impl LiveWorld {
     }
 
     async fn deliver(&self, delivery: &Delivery, vault: &Vault) -> Result<Answer, Fault> {
-        let mut sets = self.edits(delivery, vault).map_err(Fault::Refused)?;
+        let mut sets = self.edits(delivery, vault).await.map_err(Fault::Refused)?;
         if delivery.whole {
             sets = vec![sets.into_iter().flatten().collect()];
         }
@@ -344,27 +346,6 @@ impl LiveWorld {
         }
         let left = left.into_iter().map(|(to, fault)| not_placed(to, fault)).collect();
         Ok(Answer::PlacedInPart { placed, left })
-    }
-
-    /// Table by table, one edit per part. A part that the new one does not have keeps its place as
-    /// it is if the kind says that it may be absent.
-    fn edits(&self, delivery: &Delivery, vault: &Vault) -> Result<Vec<Vec<Edit>>, Why> {
-        let new = vault.parts(&delivery.new)?;
-        let old = delivery.old.as_ref().map(|old| vault.parts(old)).transpose()?;
-        let provider = self.provider(&delivery.new.provider)?;
-        let kind = provider.capability().kinds.get(&delivery.new.kind);
-        let edit = |(name, to): (&String, &SecretRef)| {
-            let optional =
-                kind.and_then(|kind| kind.parts.get(name)).is_some_and(|part| part.optional);
-            let Some(value) = part(&new, name) else {
-                return if optional { None } else { Some(Err(Reason::MissingValue.into())) };
-            };
-            let written = delivery.written.contains(&to.to_string());
-            let expected = old.as_ref().or(written.then_some(&new));
-            let old = expected.map(|it| part(it, name).unwrap_or(Secret::new(Vec::new())));
-            Some(Ok(Edit { to: to.clone(), old, new: value }))
-        };
-        delivery.places.iter().map(|set| set.iter().filter_map(edit).collect()).collect()
     }
 
     /// How far the user of the places came; none where it went no further than the writing.
@@ -756,6 +737,7 @@ mod tests {
             new: party(2, "s2"),
             old: Some(party(1, "s1")),
             places: vec![host.places()],
+            old_fingerprint: None,
             written: BTreeSet::new(),
             whole: false,
             reload: reload.iter().map(|word| (*word).to_owned()).collect(),
@@ -832,6 +814,22 @@ mod tests {
         assert_eq!(states(&host, again).await, [PlaceState::ReadBack; 2]);
         host.write("SECRET=theirs\nSID=s2\nACCESS=a\n");
         assert_eq!(states(&host, one).await, [PlaceState::ReadBack; 2], "nothing is known of it");
+    }
+
+    /// Of an old one that was dead its bytes are forgotten: its fingerprint still tells it.
+    #[tokio::test]
+    async fn without_the_bytes_of_the_old_one_a_place_is_known_by_its_fingerprint() {
+        let host = Host::new(allowed());
+        let one = delivery(&host, &[]);
+        let Answer::Held(held) = host.read().await.answer else { panic!("not read") };
+        let one = Delivery { old: None, old_fingerprint: Some(held.fingerprint), ..one };
+        host.write("SECRET=theirs\nSID=s1\nACCESS=a\n");
+        let refused = fault(host.make(Task::Deliver(Box::new(one.clone()))).await);
+        assert_eq!(refused, Fault::Refused(Reason::PlaceChanged.into()));
+        for ours in ["SECRET=old\nSID=s1\nACCESS=a\n", "SECRET=new\nSID=s2\nACCESS=a\n", ""] {
+            host.write(ours);
+            assert_eq!(states(&host, one.clone()).await, [PlaceState::ReadBack; 2], "{ours}");
+        }
     }
 
     #[tokio::test]

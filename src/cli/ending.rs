@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::line::{own, wall};
 use super::prepare::Context;
 use super::terminal;
-use crate::drive::{DriveError, Driven};
+use crate::drive::{DriveError, Driven, History};
 use crate::engine::plan::Plan;
 use crate::engine::report::{Mode, NewState, Report, Stamp, Todo};
 use crate::engine::run::Run;
@@ -59,11 +59,14 @@ fn the_mark(plan: &Plan) -> Mark {
 /// cannot be done, a person must.
 fn marks(state: &State, run: &Run, context: &Context) -> Vec<Todo> {
     let plan = run.plan();
-    let lift = plan.mode == Mode::Restore && all_delivered(&run.report());
-    if !plan.mode.contains() && !lift {
-        return Vec::new();
-    }
     let mut todo = Vec::new();
+    let lift = plan.mode == Mode::Restore && all_delivered(&run.report()) && {
+        todo = not_known(state, plan);
+        todo.is_empty()
+    };
+    if !plan.mode.contains() && !lift {
+        return todo;
+    }
     for role in &plan.roles {
         let edit = |text: &str| match lift {
             true => mark::released(text, &role.name),
@@ -92,6 +95,21 @@ fn marks(state: &State, run: &Run, context: &Context) -> Vec<Todo> {
 /// A person said that the role may run again; it may where all that was held is in its places.
 fn all_delivered(report: &Report) -> bool {
     report.credentials.iter().all(|one| one.new.state == NewState::Delivered)
+}
+
+/// What may be held besides: nobody knows what a run holds that cannot be read.
+fn not_known(state: &State, plan: &Plan) -> Vec<Todo> {
+    let roles: Vec<String> = plan.roles.iter().map(|role| role.name.clone()).collect();
+    let unread = History::untold(state, &roles).into_iter();
+    let todo = unread.map(|(run, why)| Todo {
+        what: format!("{} may hold more, and stays contained: {why}", roles.join(", ")),
+        at: None,
+        action: format!(
+            "look at what it reported (rotate report {run}), then contain anew: rotate --role {}",
+            roles.join(" --role ")
+        ),
+    });
+    todo.collect()
 }
 
 /// Replaces a file by an edited copy, its mode kept.

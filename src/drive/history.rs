@@ -34,9 +34,6 @@ pub struct History {
     /// Runs of these roles that cannot be read, and why. What they hold under seal is lost to the
     /// new one.
     pub unread: BTreeMap<String, String>,
-    /// Credentials of earlier runs that were looked at, by run: one run may be the last of several
-    /// roles.
-    seen: BTreeSet<(String, String)>,
     /// Credentials and fingerprints of what is left over: several runs may have left the same.
     left: BTreeSet<(String, String)>,
 }
@@ -118,25 +115,12 @@ impl History {
                 history.contained.push(role.clone());
             }
             let Ok(Some(last)) = state.latest(role, modes) else { continue };
-            let known = pasts.facts(&last.run);
-            let (Some((mut facts, unread)), Some(past)) = (known, pasts.of(&last.run)) else {
-                history.not_read(state, last.run);
-                continue;
-            };
-            for verify in unread {
-                history.not_read(state, verify);
-            }
-            history.details.push((role.clone(), past.header.details.clone()));
-            for (provider, handle) in issued(&past.run) {
-                history.issued.entry(provider).or_default().push(handle);
-            }
-            let concerns = history.unseen(past, role, roles);
-            facts.retain(|id, _| concerns.contains(id));
-            history.adopt_facts(&last.run, facts, mode == Mode::Restore);
-            if mode.contains() && last.closed.is_some() {
-                history.take_held(past, &concerns);
+            match pasts.of(&last.run) {
+                Some(past) => history.details.push((role.clone(), past.header.details.clone())),
+                None => history.not_read(state, last.run),
             }
         }
+        history.take_facts(&mut pasts, mode, roles);
         for one in state.issued().unwrap_or_default() {
             let of_these = one.roles.iter().any(|role| roles.contains(role));
             // Whoever can neither deliver nor end it must be told that it lives.
@@ -149,8 +133,18 @@ impl History {
         if mode.contains() {
             history.take_interrupted(state, roles);
             history.take_living(&mut pasts, roles);
+            history.take_held(&mut pasts, roles);
         }
         history
+    }
+
+    /// Runs that cannot be read and are the last word on something of these roles, and why. What a
+    /// later run had in hand since is not asked of them.
+    pub(crate) fn untold(state: &State, roles: &[String]) -> BTreeMap<String, String> {
+        let mut history = Self::default();
+        let mut pasts = Pasts { state, read: BTreeMap::new() };
+        history.take_facts(&mut pasts, Mode::Restore, roles);
+        history.unread
     }
 
     /// Takes what earlier runs left behind into a contain that was planned with these facts, and
@@ -170,22 +164,61 @@ impl History {
         self.unread.insert(run, why);
     }
 
-    /// Credentials that this run is the last word on: those of this role, and of roles that are
-    /// not asked for. What another role of the intent holds is told by its own last run.
-    fn unseen(&mut self, past: &Past, role: &str, roles: &[String]) -> BTreeSet<String> {
-        let of_run = past.run.plan().credentials.iter().map(|planned| planned.id.clone());
-        let concerns = |id: &String| {
-            let owner = id.split_once('/').map_or("", |(owner, _)| owner);
-            owner == role || roles.iter().all(|other| other != owner)
-        };
-        let run = &past.header.run;
-        of_run.filter(concerns).filter(|id| self.seen.insert((run.clone(), id.clone()))).collect()
+    /// What the newest run says of each credential that had it in hand: one of `--only` a few is
+    /// no word on the others.
+    fn take_facts(&mut self, pasts: &mut Pasts<'_>, mode: Mode, roles: &[String]) {
+        let runs = pasts.state.planned_for(roles).unwrap_or_default();
+        let mut told = BTreeSet::new();
+        // What a role of the intent holds is told by its own runs, where there are any.
+        for own in [true, false] {
+            for one in &runs {
+                let concerns = |id: &&String| {
+                    let owner = id.split_once('/').map_or("", |(owner, _)| owner);
+                    let is = |role: &String| role == owner;
+                    !told.contains(*id)
+                        && (!own || one.roles.iter().any(is) || !roles.iter().any(is))
+                };
+                let ids: BTreeSet<_> = one.credentials.iter().filter(concerns).cloned().collect();
+                if ids.is_empty() && !one.credentials.is_empty() {
+                    continue;
+                }
+                // A rehearsal that came to its end is news to a restore, and holds nothing for it.
+                let practice = mode == Mode::Restore && one.mode == Mode::Rehearse.word();
+                let known = pasts.facts(&one.run);
+                let (Some((mut facts, unread)), Some(past)) = (known, pasts.of(&one.run)) else {
+                    if !practice {
+                        self.not_read(pasts.state, one.run.clone());
+                        told.extend(ids);
+                    }
+                    continue;
+                };
+                for (provider, handle) in issued(&past.run) {
+                    self.issued.entry(provider).or_default().push(handle);
+                }
+                for verify in unread {
+                    self.not_read(pasts.state, verify);
+                }
+                facts.retain(|id, known| ids.contains(id) && (!practice || known.delivered));
+                told.extend(facts.keys().cloned());
+                // A new run looks at all of that itself.
+                facts.values_mut().for_each(|known| known.left = None);
+                self.adopt_facts(&one.run, facts, mode == Mode::Restore);
+            }
+        }
     }
 
-    /// What the last run issued and put nowhere: this one makes another.
-    fn take_held(&mut self, past: &Past, concerns: &BTreeSet<String>) {
-        for (id, facts) in past.run.facts() {
-            if !facts.delivered && concerns.contains(&id) {
+    /// What earlier runs issued and put nowhere: this one makes another.
+    fn take_held(&mut self, pasts: &mut Pasts<'_>, roles: &[String]) {
+        for (run, ids) in by_run(pasts.state.put_nowhere(roles).unwrap_or_default()) {
+            let Some(past) = pasts.of(&run) else {
+                self.not_read(pasts.state, run);
+                continue;
+            };
+            let mut facts = past.run.facts();
+            for id in ids {
+                let Some(facts) = facts.remove(&id).filter(|facts| !facts.delivered) else {
+                    continue;
+                };
                 self.leave_over(past, &id, facts.new, facts.new_accepted_as);
             }
         }
@@ -194,11 +227,7 @@ impl History {
     /// Old ones that were alive for all anybody knows when their runs came to their end. Where a
     /// new one was delivered since, no place holds them any more.
     fn take_living(&mut self, pasts: &mut Pasts<'_>, roles: &[String]) {
-        let mut by_run: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (run, id) in pasts.state.perhaps_alive(roles).unwrap_or_default() {
-            by_run.entry(run).or_default().push(id);
-        }
-        for (run, ids) in by_run {
+        for (run, ids) in by_run(pasts.state.perhaps_alive(roles).unwrap_or_default()) {
             let Some(past) = pasts.of(&run) else {
                 self.not_read(pasts.state, run);
                 continue;
@@ -287,6 +316,15 @@ impl History {
             side.secrets.push(now);
         }
     }
+}
+
+/// Credentials by the run that has them.
+fn by_run(all: Vec<(String, String)>) -> BTreeMap<String, Vec<String>> {
+    let mut by_run: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (run, id) in all {
+        by_run.entry(run).or_default().push(id);
+    }
+    by_run
 }
 
 fn issued(run: &Run) -> Vec<(String, String)> {

@@ -257,8 +257,10 @@ impl Scene<'_> {
     fn delivery(&self, machine: &Machine) -> Task {
         let old = (!machine.old.secrets.is_empty())
             .then(|| party(self.kind, &self.planned.vars, &machine.old));
+        let print = Some(&machine.old.fingerprint).filter(|it| old.is_none() && !it.is_empty());
         Task::Deliver(Box::new(Delivery {
             new: party(self.kind, &self.planned.vars, &machine.new),
+            old_fingerprint: print.cloned(),
             old,
             places: self.planned.deliver_to.clone(),
             written: machine.placed.iter().map(|place| place.to.clone()).collect(),

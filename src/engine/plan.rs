@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Identity, Placed, RoleIndex, SecretId, Subject, Values, Wall, Why};
 use super::capability::{ByHand, KindCapability, Limits, Radius, Way};
-use super::report::{Mode, Origin, Revoke, Verdict};
+use super::report::{Mode, New, Origin, Revoke, Todo, Verdict};
 use super::scene::names;
 use super::search::Search;
 use super::verdict::Sight;
@@ -277,29 +277,19 @@ pub struct Earlier {
     /// It may have made a new one that nobody holds.
     #[serde(default)]
     pub lost: bool,
+    /// What that run left beside the old one, for a verify to repeat.
+    #[serde(default)]
+    pub left: Option<Left>,
 }
 
-impl Earlier {
-    /// Takes what a verify saw of the old one later. What saw nothing leaves what was known.
-    pub(crate) fn see_again(&mut self, later: Self) {
-        let said = |of: &Self| of.verdict.as_ref().is_some_and(|(it, _)| *it != Verdict::Unproven);
-        if said(self) && !said(&later) {
-            return;
-        }
-        // Its bytes were forgotten with its death.
-        if let (Some(old), Some(seen)) = (&mut self.old, &later.old)
-            && seen.secrets.is_empty()
-        {
-            old.secrets.clear();
-        }
-        self.accepted_as = later.accepted_as;
-        self.last_accepted = later.last_accepted;
-        self.revoked_at = later.revoked_at;
-        self.revoke = later.revoke;
-        self.done_by_hand = later.done_by_hand;
-        self.half_revoked = later.half_revoked;
-        self.verdict = later.verdict;
-    }
+/// What a run said of the new one and left to a person: a verify looks at nothing of it but whether
+/// the new one is accepted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Left {
+    /// The new one.
+    pub new: New,
+    /// What is left to do.
+    pub todo: Vec<Todo>,
 }
 
 /// A credential as an earlier run knew it.

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use super::record::{Journal, JournalError, refuse_if_closed};
 use super::state::State;
 use crate::engine::call::Wall;
+use crate::engine::leftover::credential_of;
 use crate::inventory::Mark;
 
 /// One line of the history.
@@ -24,6 +25,16 @@ pub struct RunSummary {
     pub closed: Option<Wall>,
     /// How it ended.
     pub exit_code: Option<u8>,
+}
+
+/// A run, and what it planned.
+pub(crate) struct PlannedFor {
+    pub(crate) run: String,
+    pub(crate) mode: String,
+    /// The roles it is about.
+    pub(crate) roles: Vec<String>,
+    /// `ROLE/NAME`, each as an entry of the inventory; empty where its plan cannot be read.
+    pub(crate) credentials: Vec<String>,
 }
 
 /// What a run issued.
@@ -62,6 +73,43 @@ impl State {
             run.roles.iter().any(|name| name == role)
                 && (modes.is_empty() || modes.contains(&run.mode.as_str()))
         }))
+    }
+
+    /// Runs of these roles and the credentials that each planned, newest run first. No verify is
+    /// among them.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub(crate) fn planned_for(&self, roles: &[String]) -> Result<Vec<PlannedFor>, JournalError> {
+        let connection = self.database.lock();
+        // Headers alone: years of rehearsals must not be replayed to find the last contain.
+        let mut select = connection.prepare_cached(
+            "SELECT run.run, run.mode, run.roles,
+                    CASE WHEN one.type = 'object' THEN one.value ->> '$.id' END
+             FROM run LEFT JOIN record ON record.run = run.run AND record.n = 0
+             LEFT JOIN json_each(CASE WHEN json_valid(record.json) THEN record.json ELSE '{}' END,
+                 '$.plan.credentials') AS one
+             WHERE run.mode <> 'verify' AND EXISTS (SELECT 1 FROM json_each(run.roles) AS role
+                 WHERE role.value IN (SELECT value FROM json_each(?1)))
+             ORDER BY run.rowid DESC",
+        )?;
+        let mut rows = select.query([serde_json::to_string(roles)?])?;
+        let mut runs: Vec<PlannedFor> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let run: String = row.get(0)?;
+            if runs.last().is_none_or(|last| last.run != run) {
+                let of_run: String = row.get(2)?;
+                let roles = serde_json::from_str(&of_run).unwrap_or_default();
+                runs.push(PlannedFor { run, mode: row.get(1)?, roles, credentials: Vec::new() });
+            }
+            // What another run left is not what the inventory names.
+            if let (Some(last), Some(id)) = (runs.last_mut(), row.get::<_, Option<String>>(3)?)
+                && credential_of(&id) == id
+            {
+                last.credentials.push(id);
+            }
+        }
+        Ok(runs)
     }
 
     /// The verifies of a run, oldest first: each has looked at its old ones once more. What a
@@ -181,6 +229,42 @@ impl State {
             }
         }
         Ok(open)
+    }
+
+    /// New ones of these roles that lie in no place, as far as reports tell: the newest run that
+    /// had each in hand, and its id there.
+    ///
+    /// # Errors
+    /// What the disk brings.
+    pub(crate) fn put_nowhere(
+        &self,
+        roles: &[String],
+    ) -> Result<Vec<(String, String)>, JournalError> {
+        let connection = self.database.lock();
+        // Whoever took one in to end it has it as an old one; a verify has it for looking only.
+        let mut select = connection.prepare_cached(
+            "SELECT run.run, run.roles, one.value ->> '$.id', one.value ->> '$.old.fingerprint',
+                    one.value ->> '$.new.fingerprint',
+                    coalesce(one.value ->> '$.new.state' <> 'delivered', TRUE)
+             FROM run, json_each(run.report, '$.credentials') AS one
+             WHERE run.report IS NOT NULL AND json_valid(run.report) AND run.mode <> 'verify'
+             ORDER BY run.rowid DESC",
+        )?;
+        let mut rows = select.query([])?;
+        let (mut held, mut seen) = (Vec::new(), BTreeSet::new());
+        while let Some(row) = rows.next()? {
+            let (of_run, nowhere): (String, bool) = (row.get(1)?, row.get(5)?);
+            let of_run: Vec<String> = serde_json::from_str(&of_run).unwrap_or_default();
+            if let Some(new) = row.get::<_, Option<String>>(4)?
+                && seen.insert(new)
+                && nowhere
+                && of_run.iter().any(|role| roles.contains(role))
+            {
+                held.push((row.get(0)?, row.get(2)?));
+            }
+            seen.extend(row.get::<_, Option<String>>(3)?);
+        }
+        Ok(held)
     }
 
     /// The mark of a contained role, if it has one.

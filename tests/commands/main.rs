@@ -7,6 +7,7 @@
 #[expect(dead_code, reason = "not every misbehaviour is needed here")]
 mod acme;
 mod escrow;
+mod held;
 mod host;
 mod init;
 mod markdown;

@@ -38,14 +38,19 @@ fn run(report: &Value) -> &str {
 
 /// A person ends the old one of `calendar` at the provider.
 fn end_by_hand(host: &Host) {
+    end(host, &host.keys[1].id);
+    assert!(!host.alive()[1]);
+}
+
+fn end(host: &Host, id: &str) {
     let (base, admin) = (host.acme.base.strip_prefix("http://").unwrap(), host.acme.admin());
     let mut stream = TcpStream::connect(base).unwrap();
-    let line = format!("DELETE /v1/keys/{} HTTP/1.1\r\nhost: {base}\r\n", host.keys[1].id);
+    let line = format!("DELETE /v1/keys/{id} HTTP/1.1\r\nhost: {base}\r\n");
     let rest = format!("authorization: Bearer {admin}\r\nconnection: close\r\n\r\n");
     stream.write_all(format!("{line}{rest}").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 204") && !host.alive()[1], "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
 }
 
 #[test]
@@ -153,4 +158,61 @@ fn what_a_damaged_verify_saw_is_not_known() {
     let restored = host.report(&["restore", "--role", "calendar", "--because", "mended"]);
     assert!(restored["warnings"].to_string().contains(&breaks), "{restored:#}");
     assert_eq!(verdict(&restored), "alive");
+}
+
+/// What a verify cannot look at stays as the run left it, also in its own report and exit code.
+#[test]
+fn a_verify_of_a_run_that_left_work_leaves_it_too() {
+    let host = Host::new();
+    host.acme.treat("POST /v1/keys", Manners::Status(403));
+    let first = host.report(&["--role", "calendar"]);
+    assert_eq!((verdict(&first), &first["exit_code"]), ("dead", &json!(3)));
+    for verified in [host.report(&["verify", run(&first)]), host.report(&["verify"])] {
+        assert_eq!(todo(&verified), ["issue a new calendar/events"], "{verified:#}");
+        let credential = &verified["credentials"][0];
+        assert_eq!(credential["new"], first["credentials"][0]["new"]);
+        assert_eq!((verdict(&verified), &verified["exit_code"]), ("dead", &json!(3)));
+    }
+}
+
+#[test]
+fn a_verify_of_a_clean_run_is_clean() {
+    let host = Host::new();
+    let first = host.report(&["--role", "rooms", "--deliver"]);
+    assert_eq!(verdict(&first), "dead");
+    for report in [&first, &host.report(&["verify", run(&first)]), &host.report(&["verify"])] {
+        let new = &report["credentials"][0]["new"];
+        assert_eq!((&new["state"], todo(report)), (&json!("delivered"), Vec::new()), "{report:#}");
+        assert_eq!(verdict(report), "dead");
+        assert_eq!(report["credentials"][0]["todo"], json!([]));
+    }
+}
+
+/// The runbook's way: what was alive is ended by a person, who says so, and asks again.
+#[test]
+fn what_was_done_is_clean_from_then_on() {
+    let host = Host::new();
+    let first = contained(&host);
+    end_by_hand(&host);
+    let done = host.report(&["done", run(&first), "calendar/events"]);
+    assert_eq!(done["exit_code"], json!(0), "{done:#}");
+    for verify in [&["verify"][..], &["verify", run(&first)], &["verify", run(&done)]] {
+        let verified = host.report(verify);
+        let new = &verified["credentials"][0]["new"];
+        assert_eq!((&new["state"], verdict(&verified)), (&json!("held"), "dead"), "{verified:#}");
+        assert_eq!(verified["exit_code"], json!(0), "{verified:#}");
+    }
+}
+
+/// What a verify uses it speaks of: a new one that is refused since is of no use to anybody.
+#[test]
+fn a_new_one_that_a_verify_saw_refused_is_to_be_issued_anew() {
+    let host = Host::new();
+    let first = contained(&host);
+    let held = host.acme.keys().into_iter().find(|key| key.name.starts_with("rotate-")).unwrap();
+    end(&host, &held.id);
+    let verified = host.report(&["verify", run(&first), "--wait", "2s"]);
+    assert_eq!(verified["credentials"][0]["new"]["state"], json!("unproven"), "{verified:#}");
+    let anew = "issue a new calendar/events: what was issued is refused";
+    assert!(todo(&verified).contains(&anew), "{verified:#}");
 }

@@ -15,6 +15,9 @@ pub struct Delivery {
     /// The old one where it was read: a place that holds neither is somebody else's work and is
     /// left alone.
     pub old: Option<Party>,
+    /// Its fingerprint where its bytes are not at hand.
+    #[serde(default)]
+    pub old_fingerprint: Option<String>,
     /// Part by part: one table per place that the credential goes to. Each is written as a whole
     /// or not at all, whatever becomes of the others.
     pub places: Vec<BTreeMap<String, SecretRef>>,

@@ -2,7 +2,7 @@
 
 use super::{Issued, Machine, Side, Try};
 use crate::engine::call::{Reason, Time};
-use crate::engine::plan::{KnownSide, Planned};
+use crate::engine::plan::{KnownSide, Phase, Planned};
 use crate::engine::report::Mode;
 use crate::engine::verdict::Before;
 
@@ -49,6 +49,10 @@ impl Machine {
             machine.issued = Issued::Yes;
             machine.deliver = if earlier.delivered { Try::Done } else { Try::Todo };
             machine.placed.clone_from(&earlier.placed);
+            // What this run does not use stays accepted.
+            if mode == Mode::Verify && !planned.phases.contains(&Phase::ProveNew) {
+                machine.new_identity.clone_from(&earlier.new_accepted_as);
+            }
         }
         machine
     }

@@ -47,7 +47,16 @@ impl Run {
             residual: residual(kind, machine, self.plan.mode),
             todo: Vec::new(),
         };
+        let earlier = planned.earlier.as_ref().filter(|_| self.plan.mode == Mode::Verify);
+        let left = earlier.and_then(|earlier| earlier.left.as_ref());
+        let used = machine.new_used.map(|(_, accepted)| accepted);
+        if let Some(left) = left {
+            one.go_on_from(left, used);
+        }
         one.todo = self.todo_of(subject, planned, kind, machine, &one, ended);
+        if let Some(left) = left {
+            one.goes_on_to_do(left, used);
+        }
         one
     }
 

@@ -1,5 +1,6 @@
 //! The fold over the events: what the run knows, as a report and as facts for a later run.
 
+mod again;
 mod credential;
 mod todo;
 mod words;
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Subject, Time};
 use super::credential::{Machine, Side, Try};
-use super::plan::{Earlier, KnownSide, Phase, Planned};
+use super::plan::{Earlier, KnownSide, Left, Phase, Planned};
 use super::report::{
     CredentialReport, Evidence as SavedEvidence, EvidenceState, InventoryFacts, Mode, New, Old,
     Origin, ProviderFacts, Report, RoleDetail, Stamp, StopState, Stopped, Timings, Todo, Unlisted,
@@ -58,8 +59,9 @@ impl Run {
     /// What a later run may build on, by credential id. Secrets are named as this run named them.
     pub fn facts(&self) -> BTreeMap<String, Earlier> {
         let mut facts = BTreeMap::new();
-        for (_, planned, machine) in self.each() {
+        for (subject, planned, machine) in self.each() {
             let kind = self.plan.kind(planned.kind);
+            let report = kind.map(|kind| self.credential(subject, planned, kind, machine));
             let (said, why) = kind.map_or((Verdict::Unproven, String::new()), |kind| {
                 self.verdict_of(planned, kind, machine)
             });
@@ -90,6 +92,7 @@ impl Run {
                     verdict: Some((said, why)),
                     lost: machine.makes_unanswered()
                         || machine.orphans.iter().any(|orphan| !orphan.revoked),
+                    left: report.map(|one| Left { new: one.new, todo: one.todo }),
                 },
             );
         }

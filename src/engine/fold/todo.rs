@@ -15,22 +15,10 @@ use super::credential::{half_revoked, not_delivered};
 use super::words::{Listed, in_words};
 
 /// What a person is asked to do about an old one begins with one of these.
-const TO_END: [&str; 2] = ["revoke the old", "finish the revocation of"];
+pub(super) const TO_END: [&str; 2] = ["revoke the old", "finish the revocation of"];
 
-impl CredentialReport {
-    /// Takes what a verify saw of the old one later, and what is left to do about that. What saw
-    /// nothing leaves what was known.
-    pub(crate) fn see_again(&mut self, later: &Self) {
-        let said = |of: &Self| of.old.verdict != Verdict::Unproven;
-        if said(self) && !said(later) {
-            return;
-        }
-        let ends = |todo: &Todo| TO_END.iter().any(|words| todo.what.starts_with(words));
-        self.old = later.old.clone();
-        self.todo.retain(|todo| !ends(todo));
-        self.todo.splice(0..0, later.todo.iter().filter(|todo| ends(todo)).cloned());
-    }
-}
+/// And about a new one with this.
+pub(super) const TO_ISSUE: &str = "issue a new";
 
 impl Run {
     /// What belongs to no one credential.
@@ -271,10 +259,10 @@ fn to_revoke(
 /// What a person has to make.
 fn to_issue(id: &str, machine: &Machine, state: NewState) -> Option<String> {
     match state {
-        NewState::NotIssued => Some(format!("issue a new {id}")),
+        NewState::NotIssued => Some(format!("{TO_ISSUE} {id}")),
         // What a lost answer leaves open may be good; what is refused is of no use to anybody.
         NewState::Unproven if matches!(machine.new_used, Some((_, false))) => {
-            Some(format!("issue a new {id}: what was issued is refused"))
+            Some(format!("{TO_ISSUE} {id}: what was issued is refused"))
         }
         _ => None,
     }
