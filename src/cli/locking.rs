@@ -106,8 +106,8 @@ pub(super) fn driver(state: &State, of: &RunSummary) -> Option<Holder> {
     state.driver(&of.run).or_else(|| of.roles.iter().find_map(by_role))
 }
 
-/// Nothing builds on a run that is not over: what it asked a provider for may be unanswered yet, and
-/// what it makes of it stands in its journal alone.
+/// Nothing builds on a run that is not over: what it asked a provider for may be unanswered yet,
+/// and what it makes of it stands in its journal alone.
 pub(super) fn refuse_open(state: &State, run: &str) -> Result<(), Failure> {
     let mut runs = state.runs().map_err(|error| own(&error))?.into_iter();
     let Some(open) = runs.find(|it| it.run == run && it.closed.is_none()) else { return Ok(()) };

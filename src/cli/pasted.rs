@@ -1,5 +1,5 @@
-//! What stands on the command line may be a secret that was pasted by mistake. Whoever did that must
-//! not find it in a build log as well.
+//! What stands on the command line may be a secret that was pasted by mistake. Whoever did that
+//! must not find it in a build log as well.
 
 use crate::provider::catalog::Catalog;
 
